@@ -1,0 +1,3 @@
+//! The pf.conf compiler, as a command.
+
+fn main() {}

@@ -1,0 +1,4 @@
+//! The pf.conf compiler: text in, a verified image out.
+#![forbid(unsafe_code)]
+
+pub mod ruleset;

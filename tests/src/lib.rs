@@ -1,0 +1,1 @@
+//! Harness: generators, oracles, packet scripts.

@@ -1,0 +1,3 @@
+//! Plan B: the user-mode packet-filter host.
+
+fn main() {}

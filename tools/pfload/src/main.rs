@@ -1,0 +1,3 @@
+//! Plan B: the control command, compatible with pfctl.
+
+fn main() {}

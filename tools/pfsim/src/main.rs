@@ -1,0 +1,3 @@
+//! Plan B: replay and explain.
+
+fn main() {}

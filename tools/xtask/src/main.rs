@@ -1,0 +1,3 @@
+//! Plan B: build tasks.
+
+fn main() {}

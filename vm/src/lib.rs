@@ -1,0 +1,5 @@
+//! The packet-filter machine: instruction set, image, verifier, interpreter, packets, state and translation.
+#![cfg_attr(not(test), no_std)]
+#![forbid(unsafe_code)]
+
+pub mod rule;
