@@ -1,1 +1,5 @@
 //! Harness: generators, oracles, packet scripts.
+
+mod shared;
+
+pub use shared::{project, shared};
