@@ -2,4 +2,5 @@
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
+pub mod packet;
 pub mod rule;
