@@ -2,5 +2,7 @@
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
+pub mod host;
 pub mod packet;
 pub mod rule;
+pub mod state;

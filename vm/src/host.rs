@@ -1,0 +1,44 @@
+//! What the engine asks of the place it runs in.
+//!
+//! A host gives time and randomness and takes what the engine produces besides the packet itself: log records and
+//! packets to send. Everything is asked for by method, so that the driver, pfd, the simulator and the tests differ
+//! only here.
+//!
+//! **Invariant:** no method blocks, and none is called with a borrowed packet of the caller's in flight.
+
+use crate::rule::Addr;
+use crate::rule::Af;
+
+/// A source of random words that cannot be predicted from outside.
+pub trait Random {
+    /// 32 random bits.
+    fn random_u32(&mut self) -> u32;
+
+    /// A number below `bound` (0 when `bound` is 0), without bias worth measuring.
+    fn random_below(&mut self, bound: u32) -> u32 {
+        let wide = u64::from(self.random_u32()).wrapping_mul(u64::from(bound));
+        u32::try_from(wide >> 32).unwrap_or(0)
+    }
+}
+
+/// Where an address is reached, as the host's routing table sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hop {
+    /// Interface the packet leaves by (live index).
+    pub iface: u16,
+    /// MTU of that interface.
+    pub mtu: u32,
+}
+
+/// All the engine asks for.
+pub trait Host: Random {
+    /// Milliseconds since some fixed point; a coarse tick will do, but it never goes back.
+    fn now_ms(&self) -> u64;
+
+    /// The way to an address, `None` when there is no route.
+    fn route(&self, af: Af, addr: &Addr) -> Option<Hop>;
+
+    /// A packet of the filter's own to be sent: an RST, an ICMP error, a handshake segment. It is not filtered again
+    /// when `generated`.
+    fn send(&mut self, packet: &[u8], af: Af, generated: bool);
+}

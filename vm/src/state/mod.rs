@@ -1,0 +1,13 @@
+//! States: what the filter remembers of a conversation, and how it follows it.
+//!
+//! Holds the keys ([`key`]), the record ([`record`]), the tracking of TCP ([`tcp`]) and of everything else
+//! ([`other`]), timeouts ([`timeout`]), the table ([`table`]) and source nodes ([`srcnode`]).
+//! It knows no bytecode and no packet buffers: tracking works on numbers taken from a packet, and says what changed.
+//!
+//! **Invariant:** nothing here allocates after the table was built; every loop is bounded by a capacity.
+
+pub mod key;
+pub mod record;
+
+pub use key::{Idx, KeySide, StateKey};
+pub use record::{PeerState, State, StateExt, StateFlags, StatePeer};

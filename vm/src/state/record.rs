@@ -1,0 +1,491 @@
+//! The state record: 128 bytes for what every state needs, an extension from its own pool for what is rare.
+//!
+//! IPv4 states keep both keys in the record (the room of IPv6 addresses); an IPv6 state that is translated, and every
+//! `af-to` state, keeps its stack key in the extension. What rules ask for beyond the ordinary (tag, routing, source
+//! nodes, scrubbing, priorities, match rules) is in the extension too.
+//!
+//! **Invariant:** [`State`] is 128 bytes and [`StateExt`] at most 120; tests hold it.
+
+use crate::rule::{Addr, Af, Direction, RouteKind, Timeout};
+use crate::state::key::{KeySide, StateKey};
+
+/// "None" of the small index types below.
+pub const NONE: u32 = u32::MAX;
+
+/// The interface index of a floating state (`pfi_all`).
+pub const FLOATING: u16 = u16::MAX;
+
+/// Progress of one side of a TCP conversation, in pf's numbering (`TCPS_*`, `PF_TCPS_PROXY_*`); other protocols use
+/// the first three as "nothing seen", "single" and "multiple".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerState(pub u8);
+
+impl PeerState {
+    /// `TCPS_CLOSED`; nothing seen.
+    pub const CLOSED: Self = Self(0);
+    /// `TCPS_LISTEN`; one packet or more, no answer (`PFUDPS_SINGLE`, `PFOTHERS_SINGLE`).
+    pub const SINGLE: Self = Self(1);
+    /// `TCPS_SYN_SENT`.
+    pub const SYN_SENT: Self = Self(2);
+    /// Packets that were answered (`PFUDPS_MULTIPLE`, `PFOTHERS_MULTIPLE`).
+    pub const MULTIPLE: Self = Self(2);
+    /// `TCPS_ESTABLISHED`.
+    pub const ESTABLISHED: Self = Self(4);
+    /// `TCPS_CLOSING`: sent a FIN.
+    pub const CLOSING: Self = Self(7);
+    /// `TCPS_FIN_WAIT_2`: its FIN was acknowledged.
+    pub const FIN_WAIT_2: Self = Self(9);
+    /// `TCPS_TIME_WAIT`: reset.
+    pub const TIME_WAIT: Self = Self(10);
+    /// `PF_TCPS_PROXY_SRC`: the filter answers for the server.
+    pub const PROXY_SRC: Self = Self(11);
+    /// `PF_TCPS_PROXY_DST`: the filter connects for the client.
+    pub const PROXY_DST: Self = Self(12);
+}
+
+/// One side of a conversation (`struct pf_state_peer`). What it has *sent* is tracked here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct StatePeer {
+    /// Highest sequence number seen, plus one; the initial one while proxied.
+    pub seqlo: u32,
+    /// Highest sequence number the other side allows; the filter's own initial one while proxied.
+    pub seqhi: u32,
+    /// Added to its sequence numbers when the packet passes (modulation), 0 for none.
+    pub seqdiff: u32,
+    /// Largest window it offered, unscaled.
+    pub max_win: u16,
+    /// Progress.
+    pub state: PeerState,
+    /// Window scale and [`WSCALE_FLAG`].
+    pub wscale: u8,
+}
+
+/// `PF_WSCALE_FLAG`: the option was seen.
+pub const WSCALE_FLAG: u8 = 0x80;
+/// `PF_WSCALE_MASK`: the shift.
+pub const WSCALE_MASK: u8 = 0x0f;
+
+impl StatePeer {
+    /// The window shift it announced, 0 for none.
+    #[must_use]
+    pub const fn shift(&self) -> u32 {
+        (self.wscale & WSCALE_MASK) as u32
+    }
+}
+
+/// `PFSTATE_*`, with pf's values.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StateFlags(pub u16);
+
+impl StateFlags {
+    /// Packets with options pass.
+    pub const ALLOW_OPTS: Self = Self(0x0001);
+    /// No sequence checks.
+    pub const SLOPPY: Self = Self(0x0002);
+    /// Kept for printing.
+    pub const PFLOW: Self = Self(0x0004);
+    /// Kept for printing.
+    pub const NO_SYNC: Self = Self(0x0008);
+    /// `scrub (no-df)`.
+    pub const NO_DF: Self = Self(0x0020);
+    /// `set tos`.
+    pub const SET_TOS: Self = Self(0x0040);
+    /// `scrub (random-id)`.
+    pub const RANDOM_ID: Self = Self(0x0080);
+    /// `scrub (reassemble tcp)`.
+    pub const SCRUB_TCP: Self = Self(0x0100);
+    /// `set prio`.
+    pub const SET_PRIO: Self = Self(0x0200);
+
+    /// Whether every bit of `other` is set.
+    #[must_use]
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Both sets together.
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+/// What a state waits for: one of the rule's timeouts, or the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum StateTimeout {
+    /// A timeout of the rule or of `set timeout`.
+    Named(Timeout),
+    /// To be removed: no longer found, its keys still taken (`PFTM_PURGE`).
+    Purge,
+}
+
+const BIT_INET6: u8 = 1;
+const BIT_OUT: u8 = 2;
+const BIT_TRANSLATED: u8 = 4;
+const BIT_TCP_EST: u8 = 8;
+const BIT_STACK_IN_EXT: u8 = 16;
+
+/// A state. Time is in whole seconds of the host's clock, as pf counts it.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct State {
+    /// IPv6: the wire key's addresses. IPv4: wire and stack key, four bytes each.
+    addrs: [u8; 32],
+    wire_port: [u16; 2],
+    stack_port: [u16; 2],
+    /// The side that sent the first packet.
+    pub src: StatePeer,
+    /// The other side.
+    pub dst: StatePeer,
+    /// Packets: with the state's direction, against it.
+    pub packets: [u64; 2],
+    /// Bytes, likewise.
+    pub bytes: [u64; 2],
+    /// Second it was made.
+    pub created: u32,
+    /// Second of the last packet that counts for expiry.
+    pub expire: u32,
+    /// The pinned rule (and anchor) that made it.
+    pub rule: u32,
+    /// Its extension, [`NONE`] when it has none.
+    pub ext: u32,
+    /// `PFSTATE_*`.
+    pub flags: StateFlags,
+    /// The interface it is bound to, or [`FLOATING`].
+    pub kif: u16,
+    proto: u8,
+    bits: u8,
+    /// What it waits for, as [`State::timeout`] tells.
+    timeout: u8,
+    /// `log (all)` and its like, bits of [`crate::rule::LogFlags`].
+    pub log: u8,
+}
+
+const TIMEOUT_PURGE: u8 = u8::MAX;
+
+impl State {
+    /// A new state between two keys, everything else zero. The stack key goes into the record when it fits; when
+    /// [`State::needs_ext_for`] says it does not, the caller stores it in an extension.
+    #[must_use]
+    pub fn new(wire: &StateKey, stack: &StateKey, dir: Direction) -> Self {
+        let mut s = Self {
+            addrs: [0; 32],
+            wire_port: wire.port,
+            stack_port: stack.port,
+            src: StatePeer::default(),
+            dst: StatePeer::default(),
+            packets: [0; 2],
+            bytes: [0; 2],
+            created: 0,
+            expire: 0,
+            rule: NONE,
+            ext: NONE,
+            flags: StateFlags::default(),
+            kif: FLOATING,
+            proto: wire.proto,
+            bits: 0,
+            timeout: 0,
+            log: 0,
+        };
+        if matches!(dir, Direction::Out) {
+            s.bits |= BIT_OUT;
+        }
+        if wire != stack {
+            s.bits |= BIT_TRANSLATED;
+        }
+        if Self::needs_ext_for(wire, stack) {
+            s.bits |= BIT_STACK_IN_EXT;
+        }
+        let [w0, w1] = &wire.addr;
+        match wire.af {
+            Af::Inet => {
+                let [s0, s1] = &stack.addr;
+                put4(&mut s.addrs, 0, w0);
+                put4(&mut s.addrs, 1, w1);
+                if matches!(stack.af, Af::Inet) {
+                    put4(&mut s.addrs, 2, s0);
+                    put4(&mut s.addrs, 3, s1);
+                }
+            }
+            Af::Inet6 => {
+                s.bits |= BIT_INET6;
+                let (lo, hi) = s.addrs.split_at_mut(16);
+                lo.copy_from_slice(&w0.0);
+                hi.copy_from_slice(&w1.0);
+            }
+        }
+        s
+    }
+
+    /// Whether the stack key does not fit into the record.
+    #[must_use]
+    pub fn needs_ext_for(wire: &StateKey, stack: &StateKey) -> bool {
+        wire != stack && !(matches!(wire.af, Af::Inet) && matches!(stack.af, Af::Inet))
+    }
+
+    /// The wire key.
+    #[must_use]
+    pub fn wire(&self) -> StateKey {
+        let addr = if self.bits & BIT_INET6 != 0 {
+            let (lo, hi) = self.addrs.split_at(16);
+            [Addr(lo.try_into().unwrap_or([0; 16])), Addr(hi.try_into().unwrap_or([0; 16]))]
+        } else {
+            [get4(&self.addrs, 0), get4(&self.addrs, 1)]
+        };
+        StateKey { addr, port: self.wire_port, af: self.af(), proto: self.proto }
+    }
+
+    /// The stack key; `ext` is the state's extension, where it has one.
+    #[must_use]
+    pub fn stack(&self, ext: Option<&StateExt>) -> StateKey {
+        if self.bits & BIT_TRANSLATED == 0 {
+            return self.wire();
+        }
+        if self.bits & BIT_STACK_IN_EXT != 0 {
+            let (addr, af) = ext.map_or(([Addr::default(); 2], self.af()), |e| (e.stack_addr, e.stack_af));
+            let proto = ext.map_or(self.proto, |e| e.stack_proto);
+            return StateKey { addr, port: self.stack_port, af, proto };
+        }
+        let addr = [get4(&self.addrs, 2), get4(&self.addrs, 3)];
+        StateKey { addr, port: self.stack_port, af: self.af(), proto: self.proto }
+    }
+
+    /// One of its keys.
+    #[must_use]
+    pub fn key(&self, side: KeySide, ext: Option<&StateExt>) -> StateKey {
+        match side {
+            KeySide::Wire => self.wire(),
+            KeySide::Stack => self.stack(ext),
+        }
+    }
+
+    /// Family of the wire key.
+    #[must_use]
+    pub const fn af(&self) -> Af {
+        if self.bits & BIT_INET6 != 0 { Af::Inet6 } else { Af::Inet }
+    }
+
+    /// Protocol of the wire key.
+    #[must_use]
+    pub const fn proto(&self) -> u8 {
+        self.proto
+    }
+
+    /// Direction of its first packet.
+    #[must_use]
+    pub const fn direction(&self) -> Direction {
+        if self.bits & BIT_OUT != 0 { Direction::Out } else { Direction::In }
+    }
+
+    /// Whether its keys differ.
+    #[must_use]
+    pub const fn translated(&self) -> bool {
+        self.bits & BIT_TRANSLATED != 0
+    }
+
+    /// Whether it counts as a connection at its source node (`tcp_est`).
+    #[must_use]
+    pub const fn counted_connection(&self) -> bool {
+        self.bits & BIT_TCP_EST != 0
+    }
+
+    /// Marks it as counted at its source node.
+    pub const fn count_connection(&mut self) {
+        self.bits |= BIT_TCP_EST;
+    }
+
+    /// What it waits for.
+    #[must_use]
+    pub fn timeout(&self) -> StateTimeout {
+        match Timeout::ALL.get(usize::from(self.timeout)) {
+            Some(t) => StateTimeout::Named(*t),
+            None => StateTimeout::Purge,
+        }
+    }
+
+    /// Sets what it waits for.
+    pub const fn set_timeout(&mut self, t: StateTimeout) {
+        self.timeout = match t {
+            StateTimeout::Named(t) => t as u8,
+            StateTimeout::Purge => TIMEOUT_PURGE,
+        };
+    }
+
+    /// Both sides in the order (sender, receiver) for a packet of `forward` direction or not.
+    #[must_use]
+    pub const fn peers_mut(&mut self, forward: bool) -> (&mut StatePeer, &mut StatePeer) {
+        if forward { (&mut self.src, &mut self.dst) } else { (&mut self.dst, &mut self.src) }
+    }
+
+    /// Sets the progress of both sides.
+    pub const fn set_both(&mut self, s: PeerState) {
+        self.src.state = s;
+        self.dst.state = s;
+    }
+}
+
+/// Writes the IPv4 part of an address as the `n`th word.
+fn put4(room: &mut [u8; 32], n: usize, a: &Addr) {
+    if let (Some((chunk, _)), Some((v4, _))) = (
+        room.get_mut(n.saturating_mul(4)..).and_then(<[u8]>::split_first_chunk_mut::<4>),
+        a.0.split_first_chunk::<4>(),
+    ) {
+        *chunk = *v4;
+    }
+}
+
+/// Reads the `n`th word as an IPv4 address.
+fn get4(room: &[u8; 32], n: usize) -> Addr {
+    let mut out = [0; 16];
+    if let (Some((chunk, _)), Some((v4, _))) =
+        (room.get(n.saturating_mul(4)..).and_then(<[u8]>::split_first_chunk::<4>), out.split_first_chunk_mut::<4>())
+    {
+        *v4 = *chunk;
+    }
+    Addr(out)
+}
+
+/// Number of kinds of source nodes a state may hold (`PF_SN_MAX`).
+pub const SRC_NODE_KINDS: usize = 4;
+
+/// What is rare in a state: translated IPv6 and `af-to` keys, routing, source nodes, scrubbing, what rules set.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct StateExt {
+    /// Addresses of the stack key, where the record has no room for them.
+    pub stack_addr: [Addr; 2],
+    /// Next hop of `route-to` and its like.
+    pub rt_addr: Addr,
+    /// Source nodes by kind, [`NONE`] where there is none.
+    pub src_nodes: [u32; SRC_NODE_KINDS],
+    /// First block of its match rules in their pool, [`NONE`] when none matched.
+    pub matches: u32,
+    /// Timestamps of both sides in their pool (`scrub (reassemble tcp)`), [`NONE`] when not kept.
+    pub scrub: u32,
+    /// Queues: ordinary, priority; `u16::MAX` for none.
+    pub queue: [u16; 2],
+    /// Tag, 0 for none.
+    pub tag: u16,
+    /// `scrub (max-mss n)`, 0 for none.
+    pub max_mss: u16,
+    /// `set delay`, milliseconds.
+    pub delay: u16,
+    /// MSS the SYN proxy negotiates.
+    pub mss: u16,
+    /// `scrub (min-ttl n)`, 0 for none.
+    pub min_ttl: u8,
+    /// `set tos`.
+    pub set_tos: u8,
+    /// `set prio`.
+    pub prio: [u8; 2],
+    /// Family of the stack key.
+    pub stack_af: Af,
+    /// Protocol of the stack key.
+    pub stack_proto: u8,
+    /// Routing action.
+    pub rt: Option<RouteKind>,
+}
+
+impl Default for StateExt {
+    fn default() -> Self {
+        Self {
+            stack_addr: [Addr::default(); 2],
+            rt_addr: Addr::default(),
+            src_nodes: [NONE; SRC_NODE_KINDS],
+            matches: NONE,
+            scrub: NONE,
+            queue: [u16::MAX; 2],
+            tag: 0,
+            max_mss: 0,
+            delay: 0,
+            mss: 0,
+            min_ttl: 0,
+            set_tos: 0,
+            prio: [0; 2],
+            stack_af: Af::Inet,
+            stack_proto: 0,
+            rt: None,
+        }
+    }
+}
+
+/// What `scrub (reassemble tcp)` remembers of one side (`struct pf_state_scrub`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PeerScrub {
+    /// Millisecond of the last timestamp.
+    pub last_ms: u64,
+    /// Its last echo reply.
+    pub tsecr: u32,
+    /// Its last timestamp.
+    pub tsval: u32,
+    /// Its first timestamp.
+    pub tsval0: u32,
+    /// Added to its timestamps.
+    pub ts_mod: u32,
+    /// `PFSS_*`.
+    pub flags: u16,
+    /// Highest TTL seen.
+    pub ttl: u8,
+    /// Whether the side has one at all.
+    pub present: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addr(bytes: &[u8]) -> Addr {
+        let mut b = [0; 16];
+        b[..bytes.len()].copy_from_slice(bytes);
+        Addr(b)
+    }
+
+    #[test]
+    fn sizes_are_what_the_design_says() {
+        assert_eq!(size_of::<State>(), 128);
+        assert!(size_of::<StateExt>() <= 120, "{}", size_of::<StateExt>());
+        assert_eq!(size_of::<StatePeer>(), 16);
+    }
+
+    #[test]
+    fn ipv4_keeps_both_keys() {
+        let wire = StateKey {
+            addr: [addr(&[192, 0, 2, 1]), addr(&[198, 51, 100, 7])],
+            port: [50001, 80],
+            af: Af::Inet,
+            proto: 6,
+        };
+        let stack = StateKey { addr: [addr(&[10, 0, 0, 5]), addr(&[198, 51, 100, 7])], port: [1025, 80], ..wire };
+        let s = State::new(&wire, &stack, Direction::Out);
+        assert_eq!(s.wire(), wire);
+        assert_eq!(s.stack(None), stack);
+        assert!(s.translated() && !State::needs_ext_for(&wire, &stack));
+        assert_eq!(s.direction(), Direction::Out);
+    }
+
+    #[test]
+    fn ipv6_keeps_the_stack_key_outside() {
+        let wire = StateKey { addr: [addr(&[0x20, 1]), addr(&[0x20, 2])], port: [1, 2], af: Af::Inet6, proto: 17 };
+        let same = State::new(&wire, &wire, Direction::In);
+        assert_eq!(same.stack(None), wire);
+        let stack = StateKey { addr: [addr(&[0x20, 1]), addr(&[0x20, 3])], ..wire };
+        let s = State::new(&wire, &stack, Direction::In);
+        let ext =
+            StateExt { stack_addr: stack.addr, stack_af: Af::Inet6, stack_proto: 17, ..StateExt::default() };
+        assert_eq!(s.stack(Some(&ext)), stack);
+    }
+
+    #[test]
+    fn timeouts_survive_the_record() {
+        let k = StateKey { addr: [Addr::default(); 2], port: [0; 2], af: Af::Inet, proto: 1 };
+        let mut s = State::new(&k, &k, Direction::In);
+        for t in Timeout::ALL {
+            s.set_timeout(StateTimeout::Named(*t));
+            assert_eq!(s.timeout(), StateTimeout::Named(*t));
+        }
+        s.set_timeout(StateTimeout::Purge);
+        assert_eq!(s.timeout(), StateTimeout::Purge);
+    }
+}
