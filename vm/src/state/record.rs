@@ -328,10 +328,9 @@ impl State {
 
 /// Writes the IPv4 part of an address as the `n`th word.
 fn put4(room: &mut [u8; 32], n: usize, a: &Addr) {
-    if let (Some((chunk, _)), Some((v4, _))) = (
-        room.get_mut(n.saturating_mul(4)..).and_then(<[u8]>::split_first_chunk_mut::<4>),
-        a.0.split_first_chunk::<4>(),
-    ) {
+    if let (Some((chunk, _)), Some((v4, _))) =
+        (room.get_mut(n.saturating_mul(4)..).and_then(<[u8]>::split_first_chunk_mut::<4>), a.0.split_first_chunk::<4>())
+    {
         *chunk = *v4;
     }
 }
@@ -472,8 +471,7 @@ mod tests {
         assert_eq!(same.stack(None), wire);
         let stack = StateKey { addr: [addr(&[0x20, 1]), addr(&[0x20, 3])], ..wire };
         let s = State::new(&wire, &stack, Direction::In);
-        let ext =
-            StateExt { stack_addr: stack.addr, stack_af: Af::Inet6, stack_proto: 17, ..StateExt::default() };
+        let ext = StateExt { stack_addr: stack.addr, stack_af: Af::Inet6, stack_proto: 17, ..StateExt::default() };
         assert_eq!(s.stack(Some(&ext)), stack);
     }
 
