@@ -7,6 +7,11 @@ use crate::ruleset::{Config, DynMods, Os, Rule, Ruleset, TableEntry};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+/// Whether `(name:mods)/prefix` holds an address.
+pub type Dynamic<'a> = Box<dyn Fn(&str, DynMods, Option<u8>, IpAddr) -> bool + 'a>;
+/// Applies a `match` rule's translation.
+pub type Translate<'a> = Box<dyn FnMut(&Rule, &RuleRef, &mut Seen) -> bool + 'a>;
+
 /// Answers for one packet, as plain data; fields may be filled freely.
 pub struct Facts<'a> {
     /// Name of the packet's interface.
@@ -20,7 +25,7 @@ pub struct Facts<'a> {
     /// Contents of tables by ruleset path and name; a table missing in an anchor is sought in the main ruleset.
     pub tables: BTreeMap<(String, String), Vec<TableEntry>>,
     /// Addresses behind `(name)`, as the tables of dynamic interfaces hold them.
-    pub dynamic: Box<dyn Fn(&str, DynMods, Option<u8>, IpAddr) -> bool + 'a>,
+    pub dynamic: Dynamic<'a>,
     /// Whether an address has a route (through the packet's interface).
     pub routable: Box<dyn Fn(IpAddr, bool) -> bool + 'a>,
     /// User and group of the socket.
@@ -36,7 +41,7 @@ pub struct Facts<'a> {
     /// `once` rules already used.
     pub used: BTreeSet<RuleRef>,
     /// Translation of a `match` rule.
-    pub translate: Box<dyn FnMut(&Rule, &RuleRef, &mut Seen) -> bool + 'a>,
+    pub translate: Translate<'a>,
 }
 
 impl<'a> Facts<'a> {
