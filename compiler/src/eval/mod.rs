@@ -11,9 +11,9 @@ mod facts;
 use crate::ruleset::{
     Action, AddrSpec, Af, Config, Direction, DynMods, Endpoint, Keep, LogFlags, Named, Op, Os, Rule, RuleFlags, Ruleset,
 };
-use std::collections::BTreeMap;
 use pfvm::packet::PacketDesc;
 use pfvm::rule::Addr;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 pub use facts::{Dynamic, Facts, Translate, lookup};
@@ -164,7 +164,8 @@ pub trait World {
 pub fn evaluate(config: &Config, seen: &Seen, world: &mut impl World) -> Verdict {
     let mut anchors = BTreeMap::new();
     collect_anchors(&config.main, &mut anchors);
-    let mut walk = Walk { anchors, world, seen: seen.clone(), tag: None, best: None, matches: Vec::new(), log: Vec::new() };
+    let mut walk =
+        Walk { anchors, world, seen: seen.clone(), tag: None, best: None, matches: Vec::new(), log: Vec::new() };
     let end = walk.ruleset(&config.main, "", None, 0);
     walk.finish(end)
 }
@@ -295,7 +296,9 @@ impl<'a, W: World> Walk<'a, '_, W> {
             End::Failed(why) => Some(why),
             End::Ran | End::Quick => None,
         };
-        if failure.is_none() && let Some(Best { rule, at, .. }) = self.best.clone() {
+        if failure.is_none()
+            && let Some(Best { rule, at, .. }) = self.best.clone()
+        {
             if rule.log != LogFlags::default() {
                 self.log.push(LogLine { rule: at.clone(), because: None });
             }
