@@ -1,6 +1,9 @@
 //! The pf.conf compiler: text in, a verified image out.
 #![forbid(unsafe_code)]
 
+pub mod ast;
 pub mod eval;
 pub mod optimize;
+pub mod parse;
 pub mod ruleset;
+pub mod source;
