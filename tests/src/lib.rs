@@ -1,5 +1,6 @@
 //! Harness: generators, oracles, packet scripts.
 
+pub mod fuzz;
 mod shared;
 
 pub use shared::{project, shared};

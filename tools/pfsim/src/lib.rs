@@ -1,0 +1,4 @@
+//! Replay and explain: captures and single packets against a ruleset, on any machine.
+#![forbid(unsafe_code)]
+
+pub mod capture;
