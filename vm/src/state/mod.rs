@@ -7,7 +7,14 @@
 //! **Invariant:** nothing here allocates after the table was built; every loop is bounded by a capacity.
 
 pub mod key;
+pub mod other;
+pub mod pool;
 pub mod record;
+pub mod srcnode;
+pub mod table;
+pub mod tcp;
+pub mod threshold;
+pub mod timeout;
 
 pub use key::{Idx, KeySide, StateKey};
 pub use record::{PeerState, State, StateExt, StateFlags, StatePeer};

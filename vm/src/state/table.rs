@@ -1,0 +1,586 @@
+//! The state table: records, the index by key, the order of creation, and what is to be looked at next for expiry.
+//!
+//! A state hangs in the index by its wire key and, when translated, by its stack key too; two links per state chain
+//! those whose keyed hash falls into the same bucket. Memory for all of it is taken when the table is made.
+//!
+//! **Invariant:** a key that is linked names a state in use; unlinking both keys and giving the record back happen in
+//! one call, [`StateTable::remove`].
+//! **Invariant:** at most one state of an interface and direction holds a key ([`StateTable::attach`]).
+
+use alloc::vec::Vec;
+use core::hash::Hasher;
+
+use siphasher::sip::SipHasher13;
+
+use crate::rule::{Addr, Af, Direction};
+use crate::state::key::{KeySide, StateKey};
+use crate::state::pool::{OutOfMemory, Pool, filled};
+use crate::state::record::{FLOATING, NONE, PeerScrub, PeerState, State, StateExt, StateTimeout};
+
+/// A link of the index: the next one of its bucket, and some bits of the hash to pass over strangers quickly.
+#[derive(Clone, Copy, Debug)]
+struct Link {
+    next: u32,
+    tag: u32,
+}
+
+const UNLINKED: Link = Link { next: NONE, tag: 0 };
+
+/// What belongs to a state beside its record.
+#[derive(Clone, Copy, Debug)]
+struct Order {
+    prev: u32,
+    next: u32,
+    id: u64,
+}
+
+/// How attaching a key went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attach {
+    /// The key is the state's.
+    Done,
+    /// Likewise; the state that held it is closed and the caller removes it.
+    Replaces(u32),
+    /// Another state holds it.
+    Taken,
+}
+
+/// Match rules of a state: blocks of a list.
+#[derive(Clone, Copy, Debug)]
+pub struct MatchBlock {
+    /// Rules, [`NONE`] where there is none.
+    pub rules: [u32; 7],
+    /// The next block.
+    pub next: u32,
+}
+
+/// All states.
+#[derive(Debug)]
+pub struct StateTable {
+    states: Pool<State>,
+    /// Extensions.
+    pub exts: Pool<StateExt>,
+    /// Match rules.
+    pub matches: Pool<MatchBlock>,
+    /// Timestamps of both sides.
+    pub scrubs: Pool<[PeerScrub; 2]>,
+    links: Vec<Link>,
+    heads: Vec<u32>,
+    order: Vec<Order>,
+    first: u32,
+    last: u32,
+    cursor: u32,
+    next_id: u64,
+    hash_key: [u64; 2],
+    searches: u64,
+    inserts: u64,
+    removals: u64,
+    limit: u32,
+}
+
+impl StateTable {
+    /// A table of at most `limit` states; `hash_key` is random, drawn at start.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] when there is no room.
+    pub fn new(limit: u32, hash_key: [u64; 2]) -> Result<Self, OutOfMemory> {
+        let buckets = limit.saturating_mul(2).max(16).checked_next_power_of_two().unwrap_or(1 << 31);
+        Ok(Self {
+            states: Pool::with_capacity("states", limit)?,
+            exts: Pool::with_capacity("state extensions", limit)?,
+            matches: Pool::with_capacity("match rules of states", limit.saturating_mul(2))?,
+            scrubs: Pool::with_capacity("timestamps of states", limit)?,
+            links: filled("index links", limit.saturating_mul(2), UNLINKED)?,
+            heads: filled("index buckets", buckets, NONE)?,
+            order: filled("order of states", limit, Order { prev: NONE, next: NONE, id: 0 })?,
+            first: NONE,
+            last: NONE,
+            cursor: NONE,
+            next_id: 1,
+            hash_key,
+            searches: 0,
+            inserts: 0,
+            removals: 0,
+            limit,
+        })
+    }
+
+    /// States there are.
+    #[must_use]
+    pub const fn len(&self) -> u32 {
+        self.states.used()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// States there may be.
+    #[must_use]
+    pub const fn limit(&self) -> u32 {
+        self.limit
+    }
+
+    /// Lowers or raises the limit; it never exceeds the room the table was made with.
+    pub fn set_limit(&mut self, limit: u32) {
+        self.limit = limit.min(self.states.limit());
+    }
+
+    /// Searches, insertions and removals so far (`pfctl -si`).
+    #[must_use]
+    pub const fn counters(&self) -> [u64; 3] {
+        [self.searches, self.inserts, self.removals]
+    }
+
+    /// A state.
+    #[must_use]
+    pub fn get(&self, slot: u32) -> Option<&State> {
+        self.states.get(slot)
+    }
+
+    /// A state, to change.
+    #[must_use]
+    pub fn get_mut(&mut self, slot: u32) -> Option<&mut State> {
+        self.states.get_mut(slot)
+    }
+
+    /// A state's extension.
+    #[must_use]
+    pub fn ext(&self, state: &State) -> Option<&StateExt> {
+        self.exts.get(state.ext)
+    }
+
+    /// A key of a state.
+    #[must_use]
+    pub fn key(&self, slot: u32, side: KeySide) -> Option<StateKey> {
+        let s = self.get(slot)?;
+        Some(s.key(side, self.ext(s)))
+    }
+
+    /// The number a state was given when it was inserted: they rise.
+    #[must_use]
+    pub fn id(&self, slot: u32) -> u64 {
+        self.order_of(slot).map_or(0, |o| o.id)
+    }
+
+    /// Slots in order of creation.
+    pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
+        let mut at = self.first;
+        core::iter::from_fn(move || {
+            let here = at;
+            at = self.order_of(here)?.next;
+            Some(here)
+        })
+        .take(usize::try_from(self.states.limit()).unwrap_or(usize::MAX))
+    }
+
+    /// The oldest state.
+    #[must_use]
+    pub const fn first(&self) -> u32 {
+        self.first
+    }
+
+    /// The state made after this one.
+    #[must_use]
+    pub fn next(&self, slot: u32) -> u32 {
+        self.order_of(slot).map_or(NONE, |o| o.next)
+    }
+
+    /// Stores a record and its extension, not yet to be found by any key. `None` when the table is full.
+    pub fn take(&mut self, mut state: State, ext: Option<StateExt>) -> Option<u32> {
+        if self.states.used() >= self.limit {
+            return None;
+        }
+        if let Some(e) = ext {
+            state.ext = self.exts.take(e)?;
+        }
+        let slot = self.states.take(state);
+        if slot.is_none() {
+            self.exts.give(state.ext);
+        }
+        slot
+    }
+
+    /// Gives back a state that was never inserted.
+    pub fn give(&mut self, slot: u32) {
+        let Some(s) = self.states.give(slot) else { return };
+        self.free_parts(&s);
+    }
+
+    /// Links one key of a state that was taken (`pf.c pf_state_key_attach`).
+    pub fn attach(&mut self, slot: u32, side: KeySide) -> Attach {
+        let Some(state) = self.get(slot).copied() else { return Attach::Taken };
+        let key = state.key(side, self.ext(&state));
+        let hash = self.hash(&key);
+        let mut replaces = NONE;
+        let mut at = self.head(hash);
+        for _ in 0..self.links.len() {
+            let Some(link) = self.link(at) else { break };
+            let (other, side) = owner(at);
+            if link.tag == tag(hash) && other != slot && self.key(other, side) == Some(key) {
+                match self.rivals(&state, &key, other) {
+                    Rival::No => {}
+                    Rival::Yes => return Attach::Taken,
+                    Rival::Closed => {
+                        if let Some(s) = self.get_mut(other) {
+                            s.set_both(PeerState::CLOSED);
+                        }
+                        replaces = other;
+                    }
+                }
+            }
+            at = link.next;
+        }
+        self.link_in(slot, side, hash);
+        if replaces == NONE { Attach::Done } else { Attach::Replaces(replaces) }
+    }
+
+    /// Whether `other`, which holds the key already, keeps `state` from holding it.
+    fn rivals(&self, state: &State, key: &StateKey, other: u32) -> Rival {
+        let Some(o) = self.get(other) else { return Rival::No };
+        let stack_af = o.stack(self.ext(o)).af;
+        let same_way = o.af() == key.af && o.direction() == state.direction();
+        let across = o.af() != stack_af && key.af == stack_af && o.direction() != state.direction();
+        if o.kif != state.kif || !(same_way || across) {
+            return Rival::No;
+        }
+        let closed = key.proto == crate::packet::proto::TCP
+            && o.src.state >= PeerState::FIN_WAIT_2
+            && o.dst.state >= PeerState::FIN_WAIT_2;
+        if closed { Rival::Closed } else { Rival::Yes }
+    }
+
+    /// Ends the insertion of a state whose keys are attached: it is counted and takes its place in the order.
+    pub fn settle(&mut self, slot: u32) {
+        let (last, id) = (self.last, self.next_id);
+        self.next_id = self.next_id.wrapping_add(1);
+        if let Some(o) = self.order_mut(slot) {
+            *o = Order { prev: last, next: NONE, id };
+        }
+        match self.order_mut(last) {
+            Some(o) => o.next = slot,
+            None => self.first = slot,
+        }
+        self.last = slot;
+        self.inserts = self.inserts.wrapping_add(1);
+    }
+
+    /// Takes back the attachment of a key.
+    pub fn detach(&mut self, slot: u32, side: KeySide) {
+        let Some(key) = self.key(slot, side) else { return };
+        let hash = self.hash(&key);
+        let node = node(slot, side);
+        let bucket = self.bucket(hash);
+        let mut at = self.head(hash);
+        let mut before = NONE;
+        for _ in 0..self.links.len() {
+            let Some(link) = self.link(at) else { return };
+            if at == node {
+                match self.link_mut(before) {
+                    Some(b) => b.next = link.next,
+                    None => {
+                        if let Some(h) = self.heads.get_mut(bucket) {
+                            *h = link.next;
+                        }
+                    }
+                }
+                if let Some(l) = self.link_mut(at) {
+                    *l = UNLINKED;
+                }
+                return;
+            }
+            before = at;
+            at = link.next;
+        }
+    }
+
+    /// Removes a settled state: both keys, its place, its record, its extension. Gives back the record and extension.
+    pub fn remove(&mut self, slot: u32) -> Option<(State, Option<StateExt>)> {
+        let state = *self.get(slot)?;
+        let ext = self.ext(&state).copied();
+        self.detach(slot, KeySide::Wire);
+        if state.translated() {
+            self.detach(slot, KeySide::Stack);
+        }
+        if self.cursor == slot {
+            self.cursor = self.next(slot);
+        }
+        let o = *self.order_of(slot)?;
+        match self.order_mut(o.prev) {
+            Some(p) => p.next = o.next,
+            None => self.first = o.next,
+        }
+        match self.order_mut(o.next) {
+            Some(n) => n.prev = o.prev,
+            None => self.last = o.prev,
+        }
+        self.states.give(slot);
+        self.free_parts(&state);
+        self.removals = self.removals.wrapping_add(1);
+        Some((state, ext))
+    }
+
+    fn free_parts(&mut self, s: &State) {
+        if let Some(e) = self.exts.give(s.ext) {
+            self.scrubs.give(e.scrub);
+            let mut at = e.matches;
+            for _ in 0..self.matches.limit() {
+                let Some(b) = self.matches.give(at) else { break };
+                at = b.next;
+            }
+        }
+    }
+
+    /// The state a packet belongs to (`pf.c pf_find_state`): one bound to its interface before a floating one, of
+    /// bound ones the newest, of floating ones the oldest.
+    pub fn find(&mut self, key: &StateKey, dir: Direction, kif: u16) -> Option<u32> {
+        self.searches = self.searches.wrapping_add(1);
+        let mut best: Option<(bool, u64, u32)> = None;
+        self.each_with(key, |table, slot, side| {
+            let Some(s) = table.get(slot) else { return };
+            if s.timeout() == StateTimeout::Purge || (s.kif != FLOATING && s.kif != kif) {
+                return;
+            }
+            let (wire_af, stack_af) = (s.af(), s.stack(table.ext(s)).af);
+            let fits = if wire_af == stack_af {
+                !s.translated() || side == KeySide::lookup(dir)
+            } else {
+                matches!(dir, Direction::In)
+            };
+            if !fits {
+                return;
+            }
+            let bound = s.kif != FLOATING;
+            let id = table.id(slot);
+            let better = match best {
+                None => true,
+                Some((b, i, _)) if b == bound => (id > i) == bound,
+                Some((b, ..)) => bound && !b,
+            };
+            if better {
+                best = Some((bound, id, slot));
+            }
+        });
+        best.map(|(_, _, slot)| slot)
+    }
+
+    /// Whether any state holds the key in this direction (`pf.c pf_find_state_all`); `None` asks for both.
+    pub fn holds(&mut self, key: &StateKey, dir: Option<Direction>) -> bool {
+        self.searches = self.searches.wrapping_add(1);
+        let mut found = false;
+        self.each_with(key, |table, slot, side| {
+            found |= match dir {
+                None => true,
+                Some(d) => table.get(slot).is_some_and(|s| !s.translated() || side == KeySide::lookup(d)),
+            };
+        });
+        found
+    }
+
+    /// Calls `f` for every state that holds the key.
+    fn each_with(&self, key: &StateKey, mut f: impl FnMut(&Self, u32, KeySide)) {
+        let hash = self.hash(key);
+        let mut at = self.head(hash);
+        for _ in 0..self.links.len() {
+            let Some(link) = self.link(at) else { return };
+            let (slot, side) = owner(at);
+            if link.tag == tag(hash) && self.key(slot, side) == Some(*key) {
+                f(self, slot, side);
+            }
+            at = link.next;
+        }
+    }
+
+    /// The next states to look at for expiry: moves the cursor by at most `limit` states and calls `f` for each;
+    /// `f` says whether the state is to go, and at most `collect` of those are put into `out`. Gives the number of
+    /// states passed over and of those collected; the last state of the order ends the round.
+    pub fn scan(&mut self, limit: u32, out: &mut [u32], mut f: impl FnMut(&Self, u32) -> bool) -> (u32, usize) {
+        if self.cursor == NONE {
+            self.cursor = self.first;
+        }
+        let (mut passed, mut collected) = (0, 0_usize);
+        while passed < limit && self.cursor != NONE {
+            let here = self.cursor;
+            if f(self, here)
+                && let Some(o) = out.get_mut(collected)
+            {
+                *o = here;
+                collected = collected.saturating_add(1);
+            }
+            if here == self.last {
+                self.cursor = NONE;
+                break;
+            }
+            self.cursor = self.next(here);
+            if collected >= out.len() {
+                break;
+            }
+            passed = passed.saturating_add(1);
+        }
+        (passed, collected)
+    }
+
+    fn hash(&self, key: &StateKey) -> u64 {
+        let [k0, k1] = self.hash_key;
+        let mut h = SipHasher13::new_with_keys(k0, k1);
+        let [p0, p1] = key.port;
+        let fam = u64::from(matches!(key.af, Af::Inet6));
+        let misc = (u64::from(p0) << 32) | (u64::from(p1) << 16) | (u64::from(key.proto) << 8) | fam;
+        h.write_u64(misc);
+        let words = |a: &Addr| (u64::from_be_bytes(first8(&a.0)), u64::from_be_bytes(last8(&a.0)));
+        for a in &key.addr {
+            let (hi, lo) = words(a);
+            h.write_u64(hi);
+            if fam != 0 {
+                h.write_u64(lo);
+            }
+        }
+        h.finish()
+    }
+
+    fn bucket(&self, hash: u64) -> usize {
+        let mask = self.heads.len().wrapping_sub(1);
+        usize::try_from(hash & u64::from(u32::MAX)).unwrap_or(0) & mask
+    }
+
+    fn head(&self, hash: u64) -> u32 {
+        self.heads.get(self.bucket(hash)).copied().unwrap_or(NONE)
+    }
+
+    fn link(&self, node: u32) -> Option<Link> {
+        self.links.get(usize::try_from(node).ok()?).copied()
+    }
+
+    fn link_mut(&mut self, node: u32) -> Option<&mut Link> {
+        self.links.get_mut(usize::try_from(node).ok()?)
+    }
+
+    fn link_in(&mut self, slot: u32, side: KeySide, hash: u64) {
+        let (node, bucket, next) = (node(slot, side), self.bucket(hash), self.head(hash));
+        if let Some(l) = self.link_mut(node) {
+            *l = Link { next, tag: tag(hash) };
+        }
+        if let Some(h) = self.heads.get_mut(bucket) {
+            *h = node;
+        }
+    }
+
+    fn order_of(&self, slot: u32) -> Option<&Order> {
+        self.order.get(usize::try_from(slot).ok()?)
+    }
+
+    fn order_mut(&mut self, slot: u32) -> Option<&mut Order> {
+        self.order.get_mut(usize::try_from(slot).ok()?)
+    }
+}
+
+/// What a state that holds a key means for another that wants it.
+enum Rival {
+    No,
+    Yes,
+    Closed,
+}
+
+/// The link a key of a state hangs by.
+const fn node(slot: u32, side: KeySide) -> u32 {
+    let base = slot.wrapping_mul(2);
+    match side {
+        KeySide::Wire => base,
+        KeySide::Stack => base.wrapping_add(1),
+    }
+}
+
+/// Whose link it is.
+const fn owner(node: u32) -> (u32, KeySide) {
+    (node >> 1, if node & 1 == 0 { KeySide::Wire } else { KeySide::Stack })
+}
+
+/// The bits of a hash a link keeps.
+fn tag(hash: u64) -> u32 {
+    u32::try_from(hash >> 32).unwrap_or(0)
+}
+
+fn first8(a: &[u8; 16]) -> [u8; 8] {
+    a.first_chunk::<8>().copied().unwrap_or_default()
+}
+
+fn last8(a: &[u8; 16]) -> [u8; 8] {
+    a.last_chunk::<8>().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::proto::{TCP, UDP};
+
+    fn key(n: u8, proto: u8) -> StateKey {
+        let mut a = [0; 16];
+        a[3] = n;
+        StateKey { addr: [Addr(a), Addr::default()], port: [1, 2], af: Af::Inet, proto }
+    }
+
+    fn insert(t: &mut StateTable, k: StateKey, dir: Direction, kif: u16) -> Result<u32, Attach> {
+        let mut s = State::new(&k, &k, dir);
+        s.kif = kif;
+        let slot = t.take(s, None).ok_or(Attach::Taken)?;
+        match t.attach(slot, KeySide::Wire) {
+            Attach::Taken => {
+                t.give(slot);
+                Err(Attach::Taken)
+            }
+            Attach::Replaces(old) => {
+                t.remove(old);
+                t.settle(slot);
+                Ok(slot)
+            }
+            Attach::Done => {
+                t.settle(slot);
+                Ok(slot)
+            }
+        }
+    }
+
+    #[test]
+    fn bound_states_come_before_floating_ones() {
+        let mut t = StateTable::new(8, [1, 2]).unwrap();
+        let k = key(1, UDP);
+        let floating = insert(&mut t, k, Direction::In, FLOATING).unwrap();
+        let bound = insert(&mut t, k, Direction::In, 3).unwrap();
+        assert_eq!(insert(&mut t, k, Direction::In, 3), Err(Attach::Taken));
+        assert_eq!(t.find(&k, Direction::In, 3), Some(bound));
+        assert_eq!(t.find(&k, Direction::In, 4), Some(floating));
+        assert_eq!(t.find(&key(2, UDP), Direction::In, 4), None);
+        t.remove(bound);
+        assert_eq!(t.find(&k, Direction::In, 3), Some(floating));
+        assert_eq!(t.iter().collect::<Vec<_>>(), vec![floating]);
+    }
+
+    #[test]
+    fn a_closed_tcp_state_gives_way() {
+        let mut t = StateTable::new(8, [1, 2]).unwrap();
+        let k = key(1, TCP);
+        let old = insert(&mut t, k, Direction::In, FLOATING).unwrap();
+        t.get_mut(old).unwrap().set_both(PeerState::TIME_WAIT);
+        assert!(insert(&mut t, k, Direction::In, FLOATING).is_ok());
+        assert_eq!(t.len(), 1);
+    }
+
+    #[test]
+    fn full_tables_refuse_and_recover() {
+        let mut t = StateTable::new(4, [5, 6]).unwrap();
+        for n in 0..4 {
+            insert(&mut t, key(n, UDP), Direction::In, FLOATING).unwrap();
+        }
+        assert!(insert(&mut t, key(9, UDP), Direction::In, FLOATING).is_err());
+        let mut out = [0; 2];
+        assert_eq!(t.scan(64, &mut out, |_, _| true), (1, 2));
+        for s in out {
+            t.remove(s);
+        }
+        insert(&mut t, key(9, UDP), Direction::In, FLOATING).unwrap();
+        assert_eq!(t.len(), 3);
+        assert!(t.holds(&key(9, UDP), None) && !t.holds(&key(0, UDP), None));
+    }
+}
