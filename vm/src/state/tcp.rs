@@ -225,10 +225,7 @@ pub fn judge(src: &StatePeer, dst: &StatePeer, seg: &Segment, s: &Seen) -> Fit {
     let near = MAX_ACK_WINDOW.cast_unsigned();
     let unsure =
         dst.state < PeerState::SYN_SENT || dst.state >= PeerState::FIN_WAIT_2 || src.state >= PeerState::FIN_WAIT_2;
-    if unsure
-        && seq_geq(src.seqhi.wrapping_add(near), s.data_end)
-        && seq_geq(s.seq, src.seqlo.wrapping_sub(near))
-    {
+    if unsure && seq_geq(src.seqhi.wrapping_add(near), s.data_end) && seq_geq(s.seq, src.seqlo.wrapping_sub(near)) {
         return Fit::Loose;
     }
     Fit::No
@@ -353,9 +350,7 @@ const TRANSITIONS: &[Transition] = &[
     Transition {
         flag: ACK,
         modes: &[Mode::Sloppy],
-        when: |s, d| {
-            s.state.0 == PeerState::CLOSING.0 && d.state.0 == PeerState::ESTABLISHED.0 && d.seqlo == 0
-        },
+        when: |s, d| s.state.0 == PeerState::CLOSING.0 && d.state.0 == PeerState::ESTABLISHED.0 && d.seqlo == 0,
         who: Who::Receiver,
         to: PeerState::CLOSING,
         completes: Completes::No,
@@ -428,11 +423,7 @@ const TIMEOUTS: &[TimeoutRow] = &[
         timeout: Timeout::TcpClosing,
         why: "one side sent FIN, the other may go on",
     },
-    TimeoutRow {
-        when: |_, _| true,
-        timeout: Timeout::TcpEstablished,
-        why: "both sides speak",
-    },
+    TimeoutRow { when: |_, _| true, timeout: Timeout::TcpEstablished, why: "both sides speak" },
 ];
 
 /// Last part: what the state waits for now.
