@@ -27,8 +27,7 @@ pub const DIMS: usize = 7;
 
 impl Dim {
     /// All of them, the cheapest to ask first.
-    pub const ALL: [Dim; DIMS] =
-        [Dim::Direction, Dim::Family, Dim::Proto, Dim::Src, Dim::Dst, Dim::Sport, Dim::Dport];
+    pub const ALL: [Dim; DIMS] = [Dim::Direction, Dim::Family, Dim::Proto, Dim::Src, Dim::Dst, Dim::Sport, Dim::Dport];
 
     /// Place in [`Dim::ALL`].
     #[must_use]

@@ -285,9 +285,8 @@ impl Builder<'_> {
         let mut copies = 0_usize;
         for &i in list {
             let span = self.item(i).map_or(bound, |it| it.span(dim)).meet(bound);
-            let (from, to) = span.map_or((0, 0), |s| {
-                (starts.partition_point(|&p| p < s.lo), starts.partition_point(|&p| p <= s.hi))
-            });
+            let (from, to) = span
+                .map_or((0, 0), |s| (starts.partition_point(|&p| p < s.lo), starts.partition_point(|&p| p <= s.hi)));
             if let Some(c) = change.get_mut(from) {
                 *c = c.saturating_add(1);
             }
@@ -313,9 +312,7 @@ impl Builder<'_> {
         let n = small(list.len());
         let room = self.limits.copies.saturating_sub(self.copies);
         let most = list.len().saturating_mul(4).saturating_add(64).min(room);
-        cuts.iter()
-            .filter(|c| c.copies <= most && c.crowd < n * 0.75)
-            .min_by(|a, b| a.crowd.total_cmp(&b.crowd))
+        cuts.iter().filter(|c| c.copies <= most && c.crowd < n * 0.75).min_by(|a, b| a.crowd.total_cmp(&b.crowd))
     }
 
     /// A few intervals of about equally many ends each, in the dimension where that helps most for its copies.
@@ -502,9 +499,9 @@ mod tests {
                         port(&mut r),
                     ];
                     let holds = |it: &Item| {
-                        it.asked.iter().all(|d| {
-                            packet[d.index()].is_some_and(|v| it.span(d).lo <= v && v <= it.span(d).hi)
-                        })
+                        it.asked
+                            .iter()
+                            .all(|d| packet[d.index()].is_some_and(|v| it.span(d).lo <= v && v <= it.span(d).hi))
                     };
                     let mut right: Vec<usize> =
                         items.iter().enumerate().filter(|(_, it)| holds(it)).map(|(i, _)| i).collect();
