@@ -9,3 +9,4 @@ pub mod isa;
 pub mod packet;
 pub mod rule;
 pub mod state;
+pub mod wire;

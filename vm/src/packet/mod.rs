@@ -9,10 +9,14 @@
 
 mod buffer;
 mod desc;
+mod describe;
 mod meta;
 mod reason;
+mod walk;
 
 pub use buffer::Packet;
 pub use desc::{BadOpts, FragInfo, IcmpInfo, L4, PacketDesc, TcpInfo, proto, tcp_flags};
+pub use describe::{addr4, describe};
 pub use meta::{Checksum, PktMeta, Segments};
 pub use reason::{DropReason, REASONS, Refusal};
+pub use walk::{Bounds, Walk, walk4, walk6};

@@ -1,0 +1,262 @@
+//! The description of a packet, made in pf's order of checks.
+//!
+//! Source: `pf.c` (`pf_setup_pdesc`), and of `pf_test` the refusal of ICMP of the other family.
+
+use super::walk::{Bounds, Walk, walk4, walk6};
+use super::{DropReason, FragInfo, IcmpInfo, L4, Packet, PacketDesc, PktMeta, Refusal, TcpInfo, proto};
+use crate::rule::{Addr, Af, Direction};
+use crate::wire::icmp::v6;
+use crate::wire::{Field, FragmentHeader, Icmp, Ipv4, Ipv6, Tcp, Udp};
+
+/// ECN bits of the type of service.
+const ECN: u8 = 3;
+
+/// Describes a packet of a family, seen on an interface in a direction.
+///
+/// What only the host knows (tag, priority, received-on, user, whether it is being forwarded) has its empty value;
+/// the caller sets it.
+///
+/// # Errors
+/// The packet is refused before any rule sees it: too short for what it announces, bad options, wrong hop limit …
+pub fn describe(
+    packet: &Packet<'_>,
+    meta: &PktMeta,
+    af: Af,
+    dir: Direction,
+    iface: u16,
+) -> Result<PacketDesc, Refusal> {
+    let bounds = Bounds::of(packet, af, meta.length_outside);
+    let mut desc = match af {
+        Af::Inet => describe4(packet, bounds)?,
+        Af::Inet6 => describe6(packet, bounds)?,
+    };
+    desc.dir = dir;
+    desc.iface = iface;
+    if !desc.fragment {
+        transport(packet, bounds, &mut desc)?;
+    }
+    desc.nsport = desc.sport;
+    desc.ndport = desc.dport;
+    Ok(desc)
+}
+
+/// An IPv4 address.
+#[must_use]
+pub fn addr4(a: [u8; 4]) -> Addr {
+    let mut out = Addr::default();
+    a.put(&mut out.0, 0);
+    out
+}
+
+/// A description of nothing but the network header.
+struct Network {
+    af: Af,
+    src: Addr,
+    dst: Addr,
+    tos: u8,
+    ttl: u8,
+    tot_len: usize,
+    ip_hlen: usize,
+    fragment: bool,
+    frag: FragInfo,
+}
+
+impl Network {
+    /// The description after the walk, with an empty transport.
+    fn describe(self, walk: &Walk) -> PacketDesc {
+        let narrow = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        PacketDesc {
+            dir: Direction::In,
+            forwarded: false,
+            iface: 0,
+            received_on: None,
+            af: self.af,
+            naf: self.af,
+            proto: walk.proto,
+            fragment: self.fragment,
+            tos: self.tos,
+            ttl: self.ttl,
+            badopts: walk.badopts,
+            src: self.src,
+            dst: self.dst,
+            nsaddr: self.src,
+            ndaddr: self.dst,
+            sport: 0,
+            dport: 0,
+            nsport: 0,
+            ndport: 0,
+            tot_len: narrow(self.tot_len),
+            off: narrow(walk.off),
+            hdrlen: 0,
+            p_len: 0,
+            ip_hlen: u8::try_from(self.ip_hlen).unwrap_or(0),
+            extoff: narrow(walk.extoff),
+            fragoff: narrow(walk.fragoff),
+            frag: self.frag,
+            l4: L4::Other,
+            tag: 0,
+            prio: 0,
+            rdomain: 0,
+            uid: None,
+            gid: None,
+        }
+    }
+}
+
+/// The network part of an IPv4 packet.
+fn describe4(packet: &Packet<'_>, bounds: Bounds) -> Result<PacketDesc, Refusal> {
+    let short = Refusal::logged(DropReason::Short);
+    let h = Ipv4::new_unchecked(packet.array::<20>(0).ok_or(short)?);
+    let said = usize::from(h.total_len());
+    if packet.len() < said {
+        return Err(short);
+    }
+    let walk = walk4(packet, bounds, 0, &h)?;
+    let network = Network {
+        af: Af::Inet,
+        src: addr4(h.src()),
+        dst: addr4(h.dst()),
+        tos: h.tos() & !ECN,
+        ttl: h.ttl(),
+        tot_len: if bounds.length_outside() { packet.len() } else { said },
+        ip_hlen: h.header_len(),
+        fragment: h.is_fragment(),
+        frag: FragInfo {
+            id: u32::from(h.id()),
+            offset: h.fragment_offset(),
+            more: h.more_fragments(),
+            dont: h.dont_fragment(),
+        },
+    };
+    Ok(network.describe(&walk))
+}
+
+/// The network part of an IPv6 packet.
+fn describe6(packet: &Packet<'_>, bounds: Bounds) -> Result<PacketDesc, Refusal> {
+    let short = Refusal::logged(DropReason::Short);
+    let h = Ipv6::new_unchecked(packet.array::<40>(0).ok_or(short)?);
+    let said = usize::from(h.payload_len()).saturating_add(40);
+    if packet.len() < said {
+        return Err(short);
+    }
+    let walk = walk6(packet, bounds, 0, &h)?;
+    if walk.jumbo != 0 {
+        return Err(Refusal::logged(DropReason::Normalize));
+    }
+    let frag = if walk.fragoff == 0 { None } else { packet.array::<8>(walk.fragoff) };
+    let frag = frag.map(FragmentHeader::new_unchecked);
+    let network = Network {
+        af: Af::Inet6,
+        src: Addr(h.src()),
+        dst: Addr(h.dst()),
+        tos: h.traffic_class() & !ECN,
+        ttl: h.hop_limit(),
+        tot_len: if bounds.length_outside() { packet.len() } else { said },
+        ip_hlen: 40,
+        fragment: walk.fragoff != 0,
+        frag: frag.map_or(FragInfo::default(), |f| FragInfo {
+            id: f.id(),
+            offset: f.offset(),
+            more: f.more(),
+            dont: false,
+        }),
+    };
+    Ok(network.describe(&walk))
+}
+
+/// The transport part: reads the header and checks what pf checks of it.
+fn transport(packet: &Packet<'_>, bounds: Bounds, desc: &mut PacketDesc) -> Result<(), Refusal> {
+    match (desc.proto, desc.af) {
+        (proto::TCP, _) => tcp(packet, bounds, desc),
+        (proto::UDP, _) => udp(packet, bounds, desc),
+        (proto::ICMP, af) => {
+            icmp(packet, bounds, desc, 8)?;
+            only_in(af, Af::Inet)
+        }
+        (proto::ICMPV6, af) => {
+            icmp6(packet, bounds, desc)?;
+            only_in(af, Af::Inet6)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// ICMP in a packet of the other family is dropped: counted, not logged by force.
+fn only_in(af: Af, right: Af) -> Result<(), Refusal> {
+    if af == right { Ok(()) } else { Err(Refusal::silent(DropReason::Normalize)) }
+}
+
+/// Where the transport header begins.
+fn offset(desc: &PacketDesc) -> usize {
+    usize::try_from(desc.off).unwrap_or(usize::MAX)
+}
+
+/// TCP: a destination port, a header length that fits.
+fn tcp(packet: &Packet<'_>, bounds: Bounds, desc: &mut PacketDesc) -> Result<(), Refusal> {
+    let h = Tcp::new_unchecked(bounds.pull::<20>(packet, offset(desc))?);
+    let header = u8::try_from(h.header_len()).unwrap_or(0);
+    let payload = desc.tot_len.checked_sub(desc.off).and_then(|n| n.checked_sub(u32::from(header)));
+    let (Some(p_len), 1.., 20..) = (payload, h.dst_port(), header) else {
+        return Err(Refusal::logged(DropReason::Short));
+    };
+    desc.p_len = p_len;
+    desc.hdrlen = 20;
+    desc.sport = h.src_port();
+    desc.dport = h.dst_port();
+    desc.l4 = L4::Tcp(TcpInfo {
+        seq: h.seq(),
+        ack: h.ack(),
+        win: h.window(),
+        flags: h.flags(),
+        reserved: h.data_offset() & 0x0f,
+        header,
+        urgent: h.urgent(),
+    });
+    Ok(())
+}
+
+/// UDP: a destination port, a length that fits.
+fn udp(packet: &Packet<'_>, bounds: Bounds, desc: &mut PacketDesc) -> Result<(), Refusal> {
+    let h = Udp::new_unchecked(bounds.pull::<8>(packet, offset(desc))?);
+    let room = desc.tot_len.saturating_sub(desc.off);
+    let length = if h.length() == 0 && bounds.length_outside() { room } else { u32::from(h.length()) };
+    let (Some(p_len), 1.., true) = (length.checked_sub(8), h.dst_port(), length <= room) else {
+        return Err(Refusal::logged(DropReason::Short));
+    };
+    desc.p_len = p_len;
+    desc.hdrlen = 8;
+    desc.sport = h.src_port();
+    desc.dport = h.dst_port();
+    desc.l4 = L4::Udp;
+    Ok(())
+}
+
+/// ICMP, and ICMPv6 with `hlen` bytes of header.
+fn icmp(packet: &Packet<'_>, bounds: Bounds, desc: &mut PacketDesc, hlen: u16) -> Result<(), Refusal> {
+    let h = Icmp::new_unchecked(bounds.pull::<8>(packet, offset(desc))?);
+    let Some(p_len) = desc.tot_len.checked_sub(desc.off).and_then(|n| n.checked_sub(u32::from(hlen))) else {
+        return Err(Refusal::logged(DropReason::Short));
+    };
+    desc.p_len = p_len;
+    desc.hdrlen = hlen;
+    desc.l4 = L4::Icmp(IcmpInfo { kind: h.kind(), code: h.code(), id: h.id(), seq: h.seq() });
+    Ok(())
+}
+
+/// ICMPv6: neighbour discovery comes from the link (hop limit 255), some types have longer headers.
+fn icmp6(packet: &Packet<'_>, bounds: Bounds, desc: &mut PacketDesc) -> Result<(), Refusal> {
+    let h = Icmp::new_unchecked(bounds.pull::<8>(packet, offset(desc))?);
+    let (hlen, on_link) = match h.kind() {
+        v6::MLD_QUERY | v6::MLD_REPORT => (24, false),
+        v6::NEIGHBOR_SOLICIT | v6::NEIGHBOR_ADVERT => (24, true),
+        v6::ROUTER_SOLICIT | v6::ROUTER_ADVERT | v6::REDIRECT => (8, true),
+        _ => (8, false),
+    };
+    if on_link && desc.ttl != 255 {
+        return Err(Refusal::logged(DropReason::Normalize));
+    }
+    if hlen == 24 {
+        bounds.pull::<24>(packet, offset(desc))?;
+    }
+    icmp(packet, bounds, desc, hlen)
+}
