@@ -120,7 +120,8 @@ pub fn verify_l4(packet: &Packet<'_>, af: Af, src: &Addr, dst: &Addr, proto: u8,
     if proto == crate::packet::proto::UDP && af == Af::Inet && packet.u16(off.saturating_add(6)) == Some(0) {
         return true;
     }
-    let start = if proto == crate::packet::proto::ICMP { Sum::new() } else { Sum::new().pseudo(af, src, dst, proto, n) };
+    let start =
+        if proto == crate::packet::proto::ICMP { Sum::new() } else { Sum::new().pseudo(af, src, dst, proto, n) };
     start.packet(packet, off, len).fold() == 0xffff
 }
 

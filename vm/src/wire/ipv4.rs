@@ -233,8 +233,7 @@ mod tests {
     use super::super::Field;
     use super::*;
 
-    const HEADER: [u8; 20] =
-        [0x45, 0x10, 0, 40, 0x12, 0x34, 0x40, 0, 64, 6, 0, 0, 10, 0, 0, 1, 198, 51, 100, 7];
+    const HEADER: [u8; 20] = [0x45, 0x10, 0, 40, 0x12, 0x34, 0x40, 0, 64, 6, 0, 0, 10, 0, 0, 1, 198, 51, 100, 7];
 
     #[test]
     fn parse_and_emit_are_inverse() {
