@@ -4,8 +4,10 @@
 //! mutations of it. A target in `fuzz/` is one line that calls a body.
 //! **Invariant:** a body asserts what must hold; it never prints, and its work is bounded by its input.
 
+mod packet;
 mod pcap;
 
+pub use packet::{check as check_packet, packet};
 pub use pcap::pcap;
 
 use std::path::Path;
@@ -15,7 +17,7 @@ use std::time::{Duration, Instant};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target, by the name of its folder in `fuzz/corpus`.
-pub const TARGETS: &[Target] = &[("pcap", pcap)];
+pub const TARGETS: &[Target] = &[("packet", packet), ("pcap", pcap)];
 
 /// A small generator of numbers (SplitMix64): the same runs everywhere.
 pub struct Numbers(pub u64);
