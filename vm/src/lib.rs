@@ -5,6 +5,7 @@
 extern crate alloc;
 
 pub mod host;
+pub mod image;
 pub mod isa;
 pub mod packet;
 pub mod rule;

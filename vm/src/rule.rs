@@ -177,6 +177,10 @@ bits! {
         AF_TO = 1 << 17,
         /// The rule calls an anchor; its own action is none.
         ANCHOR = 1 << 18,
+        /// `from ! …`: how a table named there counts.
+        SRC_NOT = 1 << 19,
+        /// `to ! …`: how a table named there counts.
+        DST_NOT = 1 << 20,
     }
 }
 bits! {
@@ -431,6 +435,8 @@ pub struct Rule {
     pub pkt_seconds: u32,
     /// `overload <table>`.
     pub overload: Option<TableId>,
+    /// Tables the rule names after `from` and `to`, dynamic interfaces included: their counters follow its matches.
+    pub tables: [Option<TableId>; 2],
     /// `anchor` call target.
     pub anchor: Option<AnchorId>,
     /// `label`.
