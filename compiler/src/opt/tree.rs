@@ -63,13 +63,15 @@ pub struct Limits {
     pub rows: u8,
     /// Switches on one way.
     pub depth: u8,
+    /// Whether what stands behind an item that certainly holds is dropped.
+    pub shadow: bool,
 }
 
 impl Limits {
     /// What serves runs of any size.
     #[must_use]
     pub const fn for_items(n: usize) -> Self {
-        Self { leaf: 6, copies: 4096_usize.saturating_add(n.saturating_mul(24)), rows: 4, depth: 16 }
+        Self { leaf: 6, copies: 4096_usize.saturating_add(n.saturating_mul(24)), rows: 4, depth: 16, shadow: true }
     }
 }
 
@@ -77,6 +79,8 @@ impl Limits {
 #[derive(Clone, Debug)]
 pub struct Graph {
     nodes: Vec<Node>,
+    /// The best item below each node.
+    best: Vec<usize>,
     root: NodeId,
 }
 
@@ -84,9 +88,9 @@ impl Graph {
     /// Builds the graph of items, whose order is their priority.
     #[must_use]
     pub fn build(items: &[Item], want: Want, limits: Limits) -> Self {
-        let mut b = Builder { items, want, limits, nodes: Vec::new(), memo: HashMap::new(), copies: 0 };
+        let mut b = Builder { items, want, limits, nodes: Vec::new(), best: Vec::new(), memo: HashMap::new(), copies: 0 };
         let root = b.node((0..items.len()).collect(), Context::start());
-        Self { nodes: b.nodes, root }
+        Self { nodes: b.nodes, best: b.best, root }
     }
 
     /// Where it begins.
@@ -100,6 +104,12 @@ impl Graph {
     pub fn node(&self, id: NodeId) -> &Node {
         const NOTHING: &Node = &Node::Leaf(Vec::new());
         self.nodes.get(id.0).unwrap_or(NOTHING)
+    }
+
+    /// The best item below a node, `usize::MAX` where there is none.
+    #[must_use]
+    pub fn best(&self, id: NodeId) -> usize {
+        self.best.get(id.0).copied().unwrap_or(usize::MAX)
     }
 
     /// Number of nodes.
@@ -178,6 +188,7 @@ struct Builder<'a> {
     want: Want,
     limits: Limits,
     nodes: Vec<Node>,
+    best: Vec<usize>,
     memo: HashMap<(Vec<usize>, Context), NodeId>,
     copies: usize,
 }
@@ -188,6 +199,13 @@ impl Builder<'_> {
     }
 
     fn push(&mut self, node: Node) -> NodeId {
+        let best = |id: &NodeId| self.best.get(id.0).copied().unwrap_or(usize::MAX);
+        let least = match &node {
+            Node::Leaf(list) => list.first().map(|c| c.item),
+            Node::Switch { kids, absent, .. } => kids.iter().chain([absent]).map(best).min(),
+            Node::Both(a, b) => Some(best(a).min(best(b))),
+        };
+        self.best.push(least.unwrap_or(usize::MAX));
         self.nodes.push(node);
         NodeId(self.nodes.len().saturating_sub(1))
     }
@@ -208,7 +226,7 @@ impl Builder<'_> {
 
     /// Drops what stands behind an item that certainly holds.
     fn truncate(&self, list: &mut Vec<usize>, ctx: &Context) {
-        if self.want == Want::All {
+        if self.want == Want::All || !self.limits.shadow {
             return;
         }
         let holds = |&i: &usize| self.item(i).is_some_and(|it| it.exact && ctx.open(it).is_empty());

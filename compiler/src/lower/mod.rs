@@ -1,0 +1,144 @@
+//! From resolved rules to instructions.
+//!
+//! Holds the straight translation (rule by rule, each a row of tests and what it does) and the classified one, in which
+//! long runs of pure rules are decided by a graph. Both answer the same for every packet.
+//! **Invariant:** rules are numbered ruleset by ruleset, in order: [`Plan::rulesets`] lists them as the image does.
+//!
+//! Source: OpenBSD 7.8 `sys/net/pf.c` (`pf_match_rule`, `pf_calc_skip_steps`).
+
+mod classify;
+mod code;
+mod names;
+mod straight;
+pub(crate) mod tests;
+
+pub use classify::Passes;
+pub use code::{Dispatch, Words};
+pub(crate) use names::{narrow, pools};
+pub use names::{AnchorName, Interner, Names, Pair, TableName};
+
+use crate::ruleset::{Config, Rule, Ruleset};
+use pfvm::rule::RuleId;
+
+/// Why rules cannot be turned into a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LowerError {
+    /// More of one thing than an image can number.
+    #[error("too many {what}: {count}")]
+    TooMany {
+        /// What there is too much of.
+        what: &'static str,
+        /// How many there are at least.
+        count: usize,
+    },
+    /// A rule so large, or code so long, that a distance has no number.
+    #[error("code too long for a jump")]
+    Distance,
+}
+
+/// A ruleset of the program: where it stands in the configuration and which numbers its rules have.
+#[derive(Clone, Copy, Debug)]
+pub struct Placed<'c> {
+    /// The ruleset.
+    pub rules: &'c Ruleset,
+    /// Number of its first rule.
+    pub first: usize,
+}
+
+impl<'c> Placed<'c> {
+    /// Its rules with their numbers.
+    pub fn numbered(&self) -> impl Iterator<Item = (usize, &'c Rule)> {
+        let first = self.first;
+        self.rules.rules.iter().enumerate().map(move |(i, r)| (first.saturating_add(i), r))
+    }
+}
+
+/// All rulesets of a configuration in the image's order: the main one, then inline anchors, each before its own.
+#[must_use]
+pub fn rulesets(config: &Config) -> Vec<Placed<'_>> {
+    let mut found: Vec<&Ruleset> = Vec::new();
+    collect(&config.main, &mut found);
+    let mut first = 0_usize;
+    found
+        .into_iter()
+        .map(|rules| {
+            let placed = Placed { rules, first };
+            first = first.saturating_add(rules.rules.len());
+            placed
+        })
+        .collect()
+}
+
+fn collect<'c>(rules: &'c Ruleset, found: &mut Vec<&'c Ruleset>) {
+    found.push(rules);
+    for inline in rules.rules.iter().filter_map(|r| r.anchor.as_ref()?.inline.as_deref()) {
+        collect(inline, found);
+    }
+}
+
+/// Code of one ruleset.
+#[derive(Clone, Debug, Default)]
+pub struct Lowered {
+    /// What is run.
+    pub code: Words,
+    /// The straight code, empty where the other is straight itself.
+    pub straight: Words,
+}
+
+/// The code of a whole configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Program {
+    /// Each ruleset's, in the order of [`rulesets`].
+    pub rulesets: Vec<Lowered>,
+    /// Priorities of classified runs: the rule, and whether it is quick.
+    pub prios: Vec<(RuleId, bool)>,
+    /// Names and constants the code uses.
+    pub names: Names,
+}
+
+/// Translates all rulesets of a configuration.
+///
+/// # Errors
+/// More names than an image can number, or a jump too far.
+pub fn lower(config: &Config, passes: Passes) -> Result<Program, LowerError> {
+    let mut out = Program::default();
+    let placed = rulesets(config);
+    let logging = placed.iter().any(|p| p.rules.rules.iter().any(classify::logs_matches));
+    let mut dispatches = 0_usize;
+    for ruleset in &placed {
+        let rules = bodies(ruleset, &mut out.names)?;
+        let classified = classify::code(ruleset, &rules, passes, logging, &mut out.prios)?;
+        let straight = straight::code(ruleset, &rules)?;
+        let lowered = match classified {
+            Some(code) => {
+                let code = code.finish(dispatches)?;
+                dispatches = dispatches.saturating_add(code.dispatches.len());
+                Lowered { code, straight: straight.finish(0)? }
+            }
+            None => Lowered { code: straight.finish(0)?, straight: Words::default() },
+        };
+        out.rulesets.push(lowered);
+    }
+    Ok(out)
+}
+
+/// A rule, its number, its tests, and the numbers of what it names.
+pub(crate) struct Body<'c> {
+    id: RuleId,
+    rule: &'c Rule,
+    steps: Vec<tests::Step>,
+    tag: Option<pfvm::rule::TagId>,
+    anchor: Option<pfvm::rule::AnchorId>,
+}
+
+fn bodies<'c>(ruleset: &Placed<'c>, names: &mut Names) -> Result<Vec<Body<'c>>, LowerError> {
+    let mut bodies = Vec::with_capacity(ruleset.rules.rules.len());
+    for (n, rule) in ruleset.numbered() {
+        let id = RuleId(narrow("rules", n)?);
+        let steps = tests::steps(rule, &ruleset.rules.path, id, names)?;
+        let tag = rule.tag.as_ref().map(|t| names.tag(t)).transpose()?;
+        let anchor = rule.anchor.as_ref().map(|a| names.anchor(&a.path, a.wildcard)).transpose()?;
+        bodies.push(Body { id, rule, steps, tag, anchor });
+    }
+    Ok(bodies)
+}
