@@ -13,7 +13,7 @@ use std::net::IpAddr;
 
 /// A criterion of pf's skip steps: when it fails, every rule up to the next one that differs in it fails too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Criterion {
+pub(crate) enum Criterion {
     /// Interface.
     Iface,
     /// Direction.
@@ -35,11 +35,11 @@ pub enum Criterion {
 }
 
 /// Number of criteria.
-pub const CRITERIA: usize = 9;
+pub(crate) const CRITERIA: usize = 9;
 
 /// Whether a step may be moved, and whether it has an effect of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// Reads the packet and tables only.
     Pure,
     /// Asks somebody outside, reads what rules write, or counts.
@@ -50,7 +50,7 @@ pub enum Kind {
 
 /// One step.
 #[derive(Clone, Debug)]
-pub struct Step {
+pub(crate) struct Step {
     /// The test, its skip not filled in.
     pub op: Op,
     /// What it is.
@@ -76,7 +76,7 @@ struct Steps<'n> {
 ///
 /// # Errors
 /// More names than the image can number.
-pub fn steps(rule: &Rule, ruleset: &str, id: RuleId, names: &mut Names) -> Result<Vec<Step>, LowerError> {
+pub(crate) fn steps(rule: &Rule, ruleset: &str, id: RuleId, names: &mut Names) -> Result<Vec<Step>, LowerError> {
     let mut s = Steps { names, steps: Vec::new() };
     s.place(rule)?;
     s.address(&rule.src, Side::Src, ruleset)?;
