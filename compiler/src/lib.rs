@@ -3,6 +3,7 @@
 
 pub mod ast;
 pub mod eval;
+pub mod image;
 pub mod lower;
 pub mod opt;
 pub mod optimize;

@@ -14,7 +14,7 @@ pub(crate) mod tests;
 
 pub use classify::Passes;
 pub use code::{Dispatch, Words};
-pub(crate) use names::{narrow, pools};
+pub(crate) use names::narrow;
 pub use names::{AnchorName, Interner, Names, Pair, TableName};
 
 use crate::ruleset::{Config, Rule, Ruleset};

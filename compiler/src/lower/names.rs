@@ -3,7 +3,7 @@
 //! **Invariant:** numbers are given in the order of first use, so the same configuration gives the same image.
 
 use super::LowerError;
-use crate::ruleset::{DynMods, Pool, Rule};
+use crate::ruleset::DynMods;
 use pfvm::isa::{LabelId, PairId, SetId};
 use pfvm::rule::{Af, AnchorId, IfaceId, QueueId, TableId, TagId};
 use std::collections::HashMap;
@@ -187,9 +187,4 @@ impl Names {
 /// A number in the width the image gives it.
 pub(crate) fn narrow<T: TryFrom<usize>>(what: &'static str, n: usize) -> Result<T, LowerError> {
     T::try_from(n).map_err(|_| LowerError::TooMany { what, count: n.saturating_add(1) })
-}
-
-/// Pools of a rule, in the order the image lists them.
-pub(crate) fn pools(rule: &Rule) -> impl Iterator<Item = &Pool> {
-    rule.nat.iter().chain(&rule.rdr).chain(rule.route.as_ref().map(|(_, pool)| pool))
 }
