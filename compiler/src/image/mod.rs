@@ -11,7 +11,7 @@ mod sections;
 use crate::lower::{self, LowerError, Names, Passes, TableName};
 use crate::ruleset::{Config, LIMIT_NAMES, Queue, Rule, Settings};
 use pfvm::image::encode::{Parts, encode};
-use pfvm::image::{self, Anchor, DynFlags, Entry, Image, Run, Ruleset, TableFlags, TableKind};
+use pfvm::image::{self, Anchor, DynFlags, Entry, Image, Ruleset, Run, TableFlags, TableKind};
 use pfvm::rule::{Limits, Options, RulesetId, Syncookies, TIMEOUTS, Timeout};
 use std::collections::HashMap;
 
@@ -69,7 +69,8 @@ pub struct Stats {
 pub fn build(config: &Config, passes: Passes, extras: &Extras<'_>) -> Result<(Vec<u8>, Stats), BuildError> {
     let mut program = lower::lower(config, passes)?;
     let placed = lower::rulesets(config);
-    let mut writer = Writer { parts: Parts::default(), names: std::mem::take(&mut program.names), seen: HashMap::new() };
+    let mut writer =
+        Writer { parts: Parts::default(), names: std::mem::take(&mut program.names), seen: HashMap::new() };
     writer.options(&config.options)?;
     for (at, ruleset) in placed.iter().enumerate() {
         writer.rules(at, ruleset, extras)?;

@@ -44,7 +44,8 @@ impl Writer {
         let (pkt_rate, pkt_seconds) = r.pkt_rate.unwrap_or_default();
         let nat = r.nat.as_ref().map(|p| self.pool(r, p, path)).transpose()?;
         let rdr = r.rdr.as_ref().map(|p| self.pool(r, p, path)).transpose()?;
-        let route = r.route.as_ref().map(|(kind, p)| Ok::<_, BuildError>(Route { kind: *kind, pool: self.pool(r, p, path)? }));
+        let route =
+            r.route.as_ref().map(|(kind, p)| Ok::<_, BuildError>(Route { kind: *kind, pool: self.pool(r, p, path)? }));
         let queue = |w: &mut Self, name: Option<&String>| name.map(|n| w.names.queue(n)).transpose();
         Ok(rule::Rule {
             action: r.action,

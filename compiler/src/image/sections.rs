@@ -10,11 +10,7 @@ use std::net::IpAddr;
 
 impl Writer {
     /// The code of all rulesets, and their records.
-    pub(super) fn code(
-        &mut self,
-        program: &lower::Program,
-        placed: &[lower::Placed<'_>],
-    ) -> Result<(), BuildError> {
+    pub(super) fn code(&mut self, program: &lower::Program, placed: &[lower::Placed<'_>]) -> Result<(), BuildError> {
         for (lowered, place) in program.rulesets.iter().zip(placed) {
             let code = append(&mut self.parts.code, &lowered.code)?;
             let straight = append(&mut self.parts.straight, &lowered.straight)?;

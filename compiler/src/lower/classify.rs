@@ -106,12 +106,7 @@ fn straight_rule(out: &mut Code, body: &Body<'_>) {
 }
 
 /// One run: find the deciding rule, take the match rules and tags before it, then let it decide.
-fn run(
-    out: &mut Code,
-    bodies: &[Body<'_>],
-    passes: Passes,
-    prios: &mut Vec<(RuleId, bool)>,
-) -> Result<(), LowerError> {
+fn run(out: &mut Code, bodies: &[Body<'_>], passes: Passes, prios: &mut Vec<(RuleId, bool)>) -> Result<(), LowerError> {
     let base = prios.len();
     let quick = |b: &&Body<'_>| b.rule.flags.has(RuleFlags::QUICK);
     let decides = |b: &&Body<'_>| b.rule.action != Action::Match;

@@ -88,7 +88,8 @@ impl Graph {
     /// Builds the graph of items, whose order is their priority.
     #[must_use]
     pub fn build(items: &[Item], want: Want, limits: Limits) -> Self {
-        let mut b = Builder { items, want, limits, nodes: Vec::new(), best: Vec::new(), memo: HashMap::new(), copies: 0 };
+        let mut b =
+            Builder { items, want, limits, nodes: Vec::new(), best: Vec::new(), memo: HashMap::new(), copies: 0 };
         let root = b.node((0..items.len()).collect(), Context::start());
         Self { nodes: b.nodes, best: b.best, root }
     }
