@@ -6,6 +6,7 @@ pub mod eval;
 pub mod image;
 pub mod lower;
 pub mod opt;
+pub mod lex;
 pub mod optimize;
 pub mod parse;
 pub mod ruleset;
