@@ -4,9 +4,9 @@
 pub mod ast;
 pub mod eval;
 pub mod image;
+pub mod lex;
 pub mod lower;
 pub mod opt;
-pub mod lex;
 pub mod optimize;
 pub mod parse;
 pub mod ruleset;

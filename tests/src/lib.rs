@@ -1,9 +1,11 @@
 //! Harness: generators, oracles, packet scripts.
 
+mod answers;
 pub mod fuzz;
 pub mod packets;
 mod shared;
 mod stories;
 
+pub use answers::{Answer, answers};
 pub use shared::{project, shared};
 pub use stories::stories;

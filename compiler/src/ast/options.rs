@@ -135,6 +135,9 @@ pub enum AntispoofOptKind {
 }
 
 /// `table <name> …`.
+///
+/// pfctl run with `-n` keeps tables of inline anchors under an empty name until their path is known, so the second such
+/// table of a run gives up without a message: the caller then owes [`crate::parse::Parser::fail`] just the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableDef {
     /// Name without brackets.

@@ -106,7 +106,7 @@ impl Lexer {
             self.text.clear();
             let ch = self.skip_blanks();
             self.span = Span { file: self.reader.file(), lo: ch.lo, hi: ch.hi };
-            if !(ch.is(b'$') && !self.reader.expanding) {
+            if !ch.is(b'$') || self.reader.expanding {
                 break ch;
             }
             if let Some(kind) = self.macro_use() {

@@ -22,7 +22,7 @@ use crate::lex::{KEYWORDS, Lexer, Tk, Token};
 use crate::source::{Sources, text};
 
 lalrpop_mod!(
-    #[allow(clippy::all, clippy::pedantic, missing_docs, unreachable_pub, unused, reason = "generated")]
+    #[allow(clippy::all, clippy::restriction, missing_docs, unreachable_pub, unused, reason = "generated")]
     grammar
 );
 
@@ -351,6 +351,3 @@ fn terminal(name: &str) -> Option<(Tk, &'static str)> {
     }
     OPERATORS.iter().find(|(word, _)| *word == bare).map(|(word, kind)| (*kind, *word))
 }
-
-#[cfg(test)]
-mod tests;
