@@ -10,4 +10,5 @@ pub mod isa;
 pub mod packet;
 pub mod rule;
 pub mod state;
+pub mod table;
 pub mod wire;
