@@ -8,6 +8,7 @@ pub mod lex;
 pub mod lower;
 pub mod opt;
 pub mod optimize;
+pub mod output;
 pub mod parse;
 pub mod ruleset;
 pub mod source;

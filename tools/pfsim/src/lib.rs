@@ -2,4 +2,8 @@
 #![forbid(unsafe_code)]
 
 pub mod capture;
+pub mod decide;
 pub mod line;
+pub mod replay;
+pub mod report;
+pub mod tally;

@@ -12,7 +12,7 @@
 mod build;
 mod show;
 
-pub use show::{ip, show};
+pub use show::{ip, protocol, show};
 
 use std::net::IpAddr;
 use std::ops::Range;

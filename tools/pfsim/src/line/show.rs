@@ -17,6 +17,13 @@ pub fn ip(af: Af, addr: &Addr) -> IpAddr {
     }
 }
 
+/// Name of a protocol, its number where it has none here.
+#[must_use]
+pub fn protocol(number: u8) -> String {
+    let named = PROTOCOLS.iter().find(|(_, known)| *known == number);
+    named.map_or_else(|| number.to_string(), |(name, _)| (*name).to_owned())
+}
+
 fn ended(out: &mut String, addr: IpAddr, port: Option<u16>) {
     let _ = match (addr, port) {
         (IpAddr::V6(v6), Some(port)) => write!(out, "[{v6}]:{port}"),
@@ -34,12 +41,7 @@ pub fn show(desc: &PacketDesc, iface: &str) -> String {
         (Direction::Out, true) => "fwd",
     };
     let mut out = format!("{direction} on {iface} ");
-    match PROTOCOLS.iter().find(|(_, number)| *number == desc.proto) {
-        Some((name, _)) => out.push_str(name),
-        None => {
-            let _ = write!(out, "{}", desc.proto);
-        }
-    }
+    out.push_str(&protocol(desc.proto));
     out.push(' ');
     let ports = desc.has_ports();
     ended(&mut out, ip(desc.af, &desc.src), ports.then_some(desc.sport));
