@@ -125,7 +125,7 @@ pub fn replay<R: Read, W: Write>(
                     (frame.as_slice(), comment.clone())
                 }
             };
-            let wire_len = u32::try_from(data.len()).unwrap_or(u32::MAX).max(head.3.min(u32::MAX));
+            let wire_len = u32::try_from(data.len()).unwrap_or(u32::MAX).max(head.3);
             if let Err(error) = writer.packet(interfaces, head.1, head.2, wire_len, data, &comment) {
                 return (tally, Err(ReplayError::Write(error)));
             }
