@@ -330,6 +330,9 @@ pub struct PoolPorts {
     pub lo: u16,
     /// High end, inclusive; equal to `lo` for one port, 0 with `lo` set for `rdr-to … port lo:*`.
     pub hi: u16,
+    /// `rdr-to`: first port the rule itself asks of the destination, which the range is counted from; 0 when it
+    /// asks for none.
+    pub base: u16,
     /// `static-port`.
     pub fixed: bool,
 }
@@ -391,6 +394,9 @@ pub struct Rule {
     pub keep: Keep,
     /// New family of `af-to`.
     pub naf: Option<Af>,
+    /// `af-to` without a `to`: prefix length of the rule's own destination, behind which the packet's destination
+    /// holds the IPv4 address; 0 for `any`.
+    pub dst_prefix: u8,
     /// `nat-to` pool.
     pub nat: Option<PoolId>,
     /// `rdr-to` pool.
