@@ -7,6 +7,7 @@ extern crate alloc;
 pub mod host;
 pub mod image;
 pub mod isa;
+pub mod nat;
 pub mod packet;
 pub mod rule;
 pub mod state;

@@ -348,7 +348,7 @@ pub struct Pool {
     pub addr: PoolAddr,
     /// Ports.
     pub ports: PoolPorts,
-    /// Hash key, as pf stores it (four words in memory order); `None` draws one at load.
+    /// Hash key: the four words its hex digits give, first digits first; `None` draws one at load.
     pub key: Option<[u32; 4]>,
     /// Interface of the next hop, for pools of a route.
     pub iface: Option<IfaceId>,

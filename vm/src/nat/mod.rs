@@ -2,7 +2,8 @@
 //!
 //! Holds the pools ([`pool`]), the choice of ports ([`ports`]), what a rule does to a description ([`transaddr`]),
 //! the rewriting of headers with incremental checksums ([`rewrite`], [`icmp_error`]) and the change of family
-//! ([`af`]). Knows no state table: it asks through the traits below what is taken and what sticks.
+//! ([`af`]). It knows state keys but no state
+//! table: it asks through the traits below what is taken and what sticks.
 //! **Invariant:** nothing here panics or allocates, and every loop has a bound that does not depend on the packet.
 //! **Invariant:** checksums are only ever updated by what changed; a wrong one stays wrong.
 //!
@@ -16,62 +17,18 @@ pub mod pool;
 pub mod ports;
 pub mod rewrite;
 pub mod rfc6052;
-pub mod sum;
 pub mod transaddr;
 mod walk;
 
+use crate::host::Random;
 use crate::rule::{Addr, Af, RuleId, TableId};
-
-/// Randomness of the host, unpredictable to those whose packets are translated.
-pub trait Entropy {
-    /// 32 random bits.
-    fn random(&mut self) -> u32;
-
-    /// A number below `bound`; 0, without a draw, for a bound of 0 or 1 (`arc4random_uniform`).
-    fn below(&mut self, bound: u32) -> u32 {
-        if bound < 2 {
-            return 0;
-        }
-        let least = bound.wrapping_neg().checked_rem(bound).unwrap_or(0);
-        let mut r = self.random();
-        for _ in 0..16 {
-            if r >= least {
-                break;
-            }
-            r = self.random();
-        }
-        r.checked_rem(bound).unwrap_or(0)
-    }
-}
-
-/// Which of a state's two keys: what the wire shows or what the stack behind the firewall sees (`PF_SK_*`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Side {
-    /// As on the wire (`PF_SK_WIRE`).
-    Wire,
-    /// As towards the host's stack (`PF_SK_STACK`).
-    Stack,
-}
-
-/// What identifies a connection: family, protocol and both ends, in the order of pf's state keys.
-///
-/// End 0 is the source of an incoming packet and the destination of an outgoing one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Tuple {
-    /// Family.
-    pub af: Af,
-    /// Protocol.
-    pub proto: u8,
-    /// Addresses of both ends.
-    pub addr: [Addr; 2],
-    /// Ports of both ends, host order.
-    pub port: [u16; 2],
-}
+use crate::state::key::{KeySide, StateKey};
+use crate::state::srcnode::SrcKind;
 
 /// What is taken already.
 pub trait KeyFree {
     /// Whether some state has this key on this side (`pf_find_state_all`).
-    fn taken(&self, key: &Tuple, side: Side) -> bool;
+    fn taken(&self, key: &StateKey, side: KeySide) -> bool;
 
     /// Whether the host itself uses this port of this protocol, or wants it left alone (`in_baddynamic`).
     fn reserved(&self, proto: u8, port: u16) -> bool;
@@ -128,42 +85,31 @@ pub trait Tables {
     }
 }
 
-/// What a source node is kept for (`enum pf_sn_types`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum NodeKind {
-    /// Source tracking.
-    None,
-    /// Sticky `nat-to`.
-    Nat,
-    /// Sticky `rdr-to`.
-    Rdr,
-    /// Sticky next hops.
-    Route,
-}
-
 /// Memory of which source got which address (`sticky-address`).
 ///
 /// The implementation holds at most one node of each kind for the packet at hand (pf's `sns[]`), which the state
 /// made from the packet will refer to.
 pub trait SourceNodes {
     /// Whether a node of this kind is held for this packet.
-    fn held(&self, kind: NodeKind) -> bool;
+    fn held(&self, kind: SrcKind) -> bool;
 
     /// Searches the node of a source for a rule, counts the search and holds what it finds. Answers the address it
     /// was given, which is all zeros when none was.
-    fn find(&mut self, af: Af, kind: NodeKind, rule: RuleId, source: &Addr) -> Option<Addr>;
+    fn find(&mut self, af: Af, kind: SrcKind, rule: RuleId, source: &Addr) -> Option<Addr>;
 
     /// The held node's address is no longer in the pool: takes the node from its states, removes it, holds none.
-    fn stale(&mut self, kind: NodeKind);
+    fn stale(&mut self, kind: SrcKind);
 
     /// Lets go of a held node (which is removed when no state uses it), makes a new one and holds it.
     /// `false` when a limit forbids.
-    fn insert(&mut self, af: Af, kind: NodeKind, rule: RuleId, source: &Addr, to: &Addr) -> bool;
+    fn insert(&mut self, af: Af, kind: SrcKind, rule: RuleId, source: &Addr, to: &Addr) -> bool;
 }
 
 /// All that translation asks of its surroundings.
-pub trait Env: Entropy + KeyFree + Tables + SourceNodes {}
-impl<T: Entropy + KeyFree + Tables + SourceNodes + ?Sized> Env for T {}
+pub trait Env: Random + KeyFree + Tables + SourceNodes {}
+impl<T: Random + KeyFree + Tables + SourceNodes + ?Sized> Env for T {}
 
 #[cfg(test)]
-pub(crate) mod fake;
+mod fake;
+#[cfg(test)]
+mod tests;

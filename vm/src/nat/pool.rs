@@ -11,8 +11,9 @@ use core::hash::Hasher;
 use siphasher::sip::SipHasher24;
 
 use super::addr::{self, ZERO};
-use super::{Env, NodeKind, Tables, walk};
+use super::{Env, Tables, walk};
 use crate::rule::{Addr, Af, Pool, PoolAddr, PoolId, PoolKind, RuleId, TableId};
+use crate::state::srcnode::SrcKind;
 
 /// Addresses compared at most to find the one with the fewest states, or the next one heavy enough.
 const ROUNDS: u32 = 4096;
@@ -30,7 +31,7 @@ pub struct PoolState {
     pub states: u64,
     /// Weight an entry must have in this round of a weighted `round-robin`.
     pub round_weight: i32,
-    /// Key of `source-hash`, as words of memory in little-endian order.
+    /// Key of `source-hash`: the words its hex digits give.
     pub key: [u32; 4],
 }
 
@@ -86,7 +87,7 @@ pub struct Request {
     /// Rule the pool belongs to.
     pub rule: RuleId,
     /// What a sticky choice is remembered as.
-    pub kind: NodeKind,
+    pub kind: SrcKind,
     /// Address the choice is made for. Of another family than `af` for `af-to`: its first bytes count then.
     pub source: Addr,
 }
@@ -189,7 +190,7 @@ fn choose<E: Env + ?Sized>(
         PoolKind::None => Some(net.addr),
         PoolKind::Bitmask => Some(addr::graft(req.af, &net.addr, net.mask, &req.source)),
         PoolKind::Random => match behind {
-            Some(b) => jump(env, st, b, req.af, |env, n| env.below(n)),
+            Some(b) => jump(env, st, b, req.af, |env, n| env.random_below(n)),
             None => Some(random(env, st, req.af, net, first)),
         },
         PoolKind::SourceHash => {
@@ -209,9 +210,7 @@ fn choose<E: Env + ?Sized>(
 fn network<E: Tables + ?Sized>(env: &E, pool: &Pool, af: Af) -> Option<Net> {
     let walks = !matches!(pool.kind, PoolKind::None | PoolKind::Bitmask);
     match pool.addr {
-        PoolAddr::Net { addr: a, prefix, .. } => {
-            Some(Net { addr: addr::only(af, &a), mask: addr::mask(af, prefix) })
-        }
+        PoolAddr::Net { addr: a, prefix, .. } => Some(Net { addr: addr::only(af, &a), mask: addr::mask(af, prefix) }),
         PoolAddr::Table(_) if walks => Some(Net { addr: ZERO, mask: 0 }),
         PoolAddr::Table(_) | PoolAddr::None => None,
         PoolAddr::Dynamic { table, .. } => match env.entry(table, af, 0) {
@@ -270,7 +269,7 @@ fn draw<E: Env + ?Sized>(env: &mut E, af: Af, old: &Addr, mask: u128) -> Addr {
             break;
         }
         let host = u32::try_from(!word & 0xffff_ffff).unwrap_or(0);
-        let r = env.below(host.wrapping_add(1));
+        let r = env.random_below(host.wrapping_add(1));
         out = (out & !0xffff_ffff_u128.wrapping_shl(shift)) | u128::from(r).wrapping_shl(shift);
     }
     addr::of(af, out)

@@ -12,9 +12,12 @@
 
 use super::addr::{self, ZERO};
 use super::pool::{self, PoolState, Request};
-use super::{Entropy, Env, KeyFree, NodeKind, Side, Tuple};
+use super::{Env, KeyFree};
+use crate::host::Random;
 use crate::packet::{PacketDesc, proto};
 use crate::rule::{Addr, Af, Direction, Pool, PoolKind, PoolPorts, RuleId};
+use crate::state::key::{KeySide, StateKey};
+use crate::state::srcnode::SrcKind;
 
 /// Ports tried for one packet, at most.
 pub const PROBES: u32 = 4096;
@@ -77,7 +80,7 @@ pub fn source<E: Env + ?Sized>(
     st: &mut PoolState,
     pd: &PacketDesc,
 ) -> Option<(Addr, u16)> {
-    let req = Request { af: pd.naf, rule, kind: NodeKind::Nat, source: pd.nsaddr };
+    let req = Request { af: pd.naf, rule, kind: SrcKind::Nat, source: pd.nsaddr };
     let plan = plan(pd, &pool.ports);
     let mut first = ZERO;
     let mut left = PROBES;
@@ -109,9 +112,9 @@ pub fn source<E: Env + ?Sized>(
 
 /// The key a state of the translated packet will have, but for the port in question.
 struct Ends {
-    key: Tuple,
+    key: StateKey,
     source: usize,
-    side: Side,
+    side: KeySide,
 }
 
 impl Ends {
@@ -123,10 +126,10 @@ impl Ends {
             (p, _, far) => (p, far),
         };
         let (addr, port, source, side) = match pd.dir {
-            Direction::In => ([chosen, other], [0, far], 0, Side::Stack),
-            Direction::Out => ([other, chosen], [far, 0], 1, Side::Wire),
+            Direction::In => ([chosen, other], [0, far], 0, KeySide::Stack),
+            Direction::Out => ([other, chosen], [far, 0], 1, KeySide::Wire),
         };
-        Self { key: Tuple { af: pd.naf, proto, addr, port }, source, side }
+        Self { key: StateKey { af: pd.naf, proto, addr, port }, source, side }
     }
 
     fn free<K: KeyFree + ?Sized>(&self, env: &K, port: u16) -> bool {
@@ -139,9 +142,9 @@ impl Ends {
 }
 
 /// A free port of a range that the host has no use for. Takes what it tries from `left`.
-fn search<E: Entropy + KeyFree + ?Sized>(env: &mut E, ends: &Ends, lo: u16, hi: u16, left: &mut u32) -> Option<u16> {
+fn search<E: Random + KeyFree + ?Sized>(env: &mut E, ends: &Ends, lo: u16, hi: u16, left: &mut u32) -> Option<u16> {
     let count = u32::from(hi.saturating_sub(lo)).saturating_add(1);
-    let mut at = env.below(count);
+    let mut at = env.random_below(count);
     let stride = stride(env, count);
     for _ in 0..count {
         *left = left.checked_sub(1)?;
@@ -156,8 +159,8 @@ fn search<E: Entropy + KeyFree + ?Sized>(env: &mut E, ends: &Ends, lo: u16, hi: 
 
 /// A random step that shares no factor with `count`, so that it comes by every number below it. Such numbers are
 /// never more than a few dozen apart below 2^16.
-fn stride<R: Entropy + ?Sized>(env: &mut R, count: u32) -> u32 {
-    let mut step = env.below(count.saturating_sub(1)).saturating_add(1);
+fn stride<R: Random + ?Sized>(env: &mut R, count: u32) -> u32 {
+    let mut step = env.random_below(count.saturating_sub(1)).saturating_add(1);
     for _ in 0..64 {
         if gcd(step, count) == 1 {
             return step;

@@ -7,10 +7,10 @@
 //! Source: OpenBSD 7.8 `sys/net/pf.c` (`pf_patch_8` … `pf_patch_32_unaligned`, `pf_translate_a`, `pf_translate`,
 //! `pf_modulate_sack`). pf leaves the IPv4 header checksum to the output path; here nobody comes after.
 
-use super::sum::{self, Word};
 use super::{addr, icmp_af};
 use crate::packet::{Checksum, L4, Packet, PacketDesc, PktMeta, proto};
 use crate::rule::{Addr, Af};
+use crate::wire::checksum::{self, Kind};
 
 /// Bytes to write lie outside the packet's window: the packet is dropped with reason `memory`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ enum Kept {
 #[derive(Clone, Copy, Debug)]
 struct Sum {
     at: usize,
-    udp: bool,
+    kind: Kind,
     kept: Kept,
 }
 
@@ -79,7 +79,7 @@ impl<'e, 'p> Edit<'e, 'p> {
         };
         let sum = sum_offset(pd.proto).filter(|_| !pd.fragment).map(|o| Sum {
             at: at(pd.off).saturating_add(o),
-            udp: pd.proto == proto::UDP,
+            kind: Kind::of(pd.proto),
             kept,
         });
         Self { pkt, sum, ip_sum: meta.ip != Checksum::Partial, failed: false }
@@ -99,10 +99,6 @@ impl<'e, 'p> Edit<'e, 'p> {
         if self.failed { Err(OutOfWindow) } else { Ok(()) }
     }
 
-    fn load(&self, off: usize) -> Option<Word> {
-        self.pkt.array(off).map(u16::from_le_bytes)
-    }
-
     fn store(&mut self, off: usize, bytes: &[u8]) {
         if !self.failed && !self.pkt.write(off, bytes) {
             self.failed = true;
@@ -110,19 +106,19 @@ impl<'e, 'p> Edit<'e, 'p> {
     }
 
     /// Applies a change of the transport sum.
-    fn resum(&mut self, change: impl FnOnce(Word, bool) -> Word) {
+    fn resum(&mut self, change: impl FnOnce(u16, Kind) -> u16) {
         if let Some(s) = self.sum
-            && let Some(old) = self.load(s.at)
+            && let Some(old) = self.pkt.u16(s.at)
         {
-            let new = change(old, s.udp);
-            self.store(s.at, &new.to_le_bytes());
+            let new = change(old, s.kind);
+            self.store(s.at, &new.to_be_bytes());
         }
     }
 
-    /// Accounts for a word of header or payload that changes.
-    fn covered(&mut self, was: Word, now: Word) {
+    /// Applies a change of header or payload to the transport sum.
+    fn covered(&mut self, change: impl FnOnce(u16, Kind) -> u16) {
         if self.sum.is_some_and(|s| s.kept == Kept::Complete) {
-            self.resum(|s, udp| sum::fixup(s, was, now, udp));
+            self.resum(change);
         }
     }
 
@@ -133,22 +129,20 @@ impl<'e, 'p> Edit<'e, 'p> {
             return;
         };
         if old != v {
-            let pair = |b| u16::from_le_bytes(if even { [b, 0] } else { [0, b] });
-            self.covered(pair(old), pair(v));
+            self.covered(|s, k| checksum::fixup_byte(s, old, v, even, k));
             self.store(off, &[v]);
         }
     }
 
     /// Overwrites a number that is aligned to words of the sum.
     pub fn patch16(&mut self, off: usize, v: u16) {
-        let Some(old) = self.load(off) else {
+        let Some(old) = self.pkt.u16(off) else {
             self.failed = true;
             return;
         };
-        let new = sum::word(v);
-        if old != new {
-            self.covered(old, new);
-            self.store(off, &new.to_le_bytes());
+        if old != v {
+            self.covered(|s, k| checksum::fixup(s, old, v, k));
+            self.store(off, &v.to_be_bytes());
         }
     }
 
@@ -169,9 +163,7 @@ impl<'e, 'p> Edit<'e, 'p> {
             self.failed = true;
             return;
         };
-        let ([w0, w1], [n0, n1]) = (sum::words(old), sum::words(v));
-        self.covered(w1, n1);
-        self.covered(w0, n0);
+        self.covered(|s, k| checksum::fixup_u32(s, old, v, k));
         self.store(off, &v.to_be_bytes());
     }
 
@@ -188,19 +180,36 @@ impl<'e, 'p> Edit<'e, 'p> {
 
     /// Accounts for an address inside the payload that changes, and overwrites it.
     pub fn quoted_addr(&mut self, off: usize, af: Af, was: &Addr, now: &Addr) {
-        if self.sum.is_some_and(|s| s.kept == Kept::Complete) {
-            self.resum(|s, udp| sum::fixup_addr(s, was, now, af, udp));
-        }
+        self.covered(|s, k| checksum::fixup_addr(s, was, now, af, k));
         self.store(off, addr::wire(af, now));
     }
 
     /// Accounts for an address of the pseudo header that changes.
     pub fn pseudo_addr(&mut self, af: Af, was: &Addr, now: &Addr) {
         match self.sum.map(|s| s.kept) {
-            Some(Kept::Complete) => self.resum(|s, udp| sum::fixup_addr(s, was, now, af, udp)),
-            Some(Kept::Pseudo) => self.resum(|s, _| sum::fixup_addr(s, now, was, af, false)),
+            Some(Kept::Complete) => self.resum(|s, k| checksum::fixup_addr(s, was, now, af, k)),
+            Some(Kept::Pseudo) => self.resum(|s, _| checksum::partial_addr(s, was, now, af)),
             Some(Kept::Absent) | None => {}
         }
+    }
+
+    /// Accounts for a word of the pseudo header that changes.
+    pub fn pseudo_word(&mut self, was: u16, now: u16) {
+        match self.sum.map(|s| s.kept) {
+            Some(Kept::Complete) => self.resum(|s, k| checksum::fixup(s, was, now, k)),
+            Some(Kept::Pseudo) => self.resum(|s, _| checksum::fixup(s, now, was, Kind::Plain)),
+            Some(Kept::Absent) | None => {}
+        }
+    }
+
+    /// Takes bytes with this checksum out of what the sum covers (`pf_cksum_uncover`).
+    pub fn uncover(&mut self, was: u16) {
+        self.covered(|s, k| checksum::fixup(s, !was, 0, k));
+    }
+
+    /// Puts bytes with this checksum under the sum (`pf_cksum_cover`).
+    pub fn cover(&mut self, now: u16) {
+        self.covered(|s, k| checksum::fixup(s, 0, !now, k));
     }
 
     /// Overwrites an address of the IP header: transport and header sums follow (`pf_translate_a`).
@@ -210,10 +219,10 @@ impl<'e, 'p> Edit<'e, 'p> {
         }
         if af == Af::Inet
             && self.ip_sum
-            && let Some(old) = self.load(IP_SUM)
+            && let Some(old) = self.pkt.u16(IP_SUM)
         {
-            let new = sum::fixup_addr(old, was, now, af, false);
-            self.store(IP_SUM, &new.to_le_bytes());
+            let new = checksum::fixup_addr(old, was, now, af, Kind::Plain);
+            self.store(IP_SUM, &new.to_be_bytes());
         }
         self.store(off, addr::wire(af, now));
     }
@@ -358,12 +367,7 @@ const fn echo_kind(protocol: u8) -> u16 {
 ///
 /// # Errors
 /// [`OutOfWindow`].
-pub fn known(
-    pkt: &mut Packet<'_>,
-    meta: &PktMeta,
-    pd: &mut PacketDesc,
-    to: &Target,
-) -> Result<Done, OutOfWindow> {
+pub fn known(pkt: &mut Packet<'_>, meta: &PktMeta, pd: &mut PacketDesc, to: &Target) -> Result<Done, OutOfWindow> {
     let change = pd.af != pd.naf;
     let done = Done { rewritten: true, destination: change || !addr::equal(pd.af, &pd.dst, &to.dst) };
     let mut e = Edit::new(pkt, meta, pd);
@@ -456,7 +460,8 @@ pub fn sack(pkt: &mut Packet<'_>, meta: &PktMeta, pd: &PacketDesc, diff: u32) ->
     let mut o = 0_usize;
     // Every round moves on by a byte at least, within the 40 bytes of options there can be.
     while len.saturating_sub(o) >= BLOCK.saturating_add(2) {
-        let (Some(kind), Some(size)) = (e.pkt.u8(base.saturating_add(o)), e.pkt.u8(base.saturating_add(o).saturating_add(1)))
+        let (Some(kind), Some(size)) =
+            (e.pkt.u8(base.saturating_add(o)), e.pkt.u8(base.saturating_add(o).saturating_add(1)))
         else {
             break;
         };

@@ -7,9 +7,11 @@
 //! Source: OpenBSD 7.8 `sys/net/pf_lb.c` (`pf_get_transaddr`, `pf_get_transaddr_af`, `pf_postprocess_addr`).
 
 use super::pool::{self, Pools, Request};
-use super::{Env, NodeKind, Tables, Tuple, addr, ports, rfc6052};
+use super::{Env, Tables, addr, ports, rfc6052};
 use crate::packet::{PacketDesc, proto};
 use crate::rule::{Addr, Af, Direction, Pool, PoolAddr, PoolId, PoolKind, Rule, RuleId};
+use crate::state::key::StateKey;
+use crate::state::srcnode::SrcKind;
 
 /// The two pools of the rule that translates, and the prefix it compares the destination with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +68,7 @@ pub fn apply<E: Env + ?Sized>(
     }
     if let Some(id) = tr.rdr {
         let (pool, st) = pools.get(id).ok_or(NoTranslation)?;
-        let req = Request { af: pd.af, rule: tr.rule, kind: NodeKind::Rdr, source: pd.nsaddr };
+        let req = Request { af: pd.af, rule: tr.rule, kind: SrcKind::Rdr, source: pd.nsaddr };
         let mut to = pool::map(env, pool, st, &req, None).ok_or(NoTranslation)?;
         if let (PoolKind::Bitmask, PoolAddr::Net { prefix, .. }) = (pool.kind, pool.addr) {
             to = addr::graft(pd.af, &to, addr::mask(pd.af, prefix), &pd.ndaddr);
@@ -102,7 +104,7 @@ fn change_family<E: Env + ?Sized>(
     let ndaddr = match tr.rdr {
         Some(id) => {
             let (rdr, st) = pools.get(id).ok_or(NoTranslation)?;
-            let req = Request { af: pd.naf, rule: tr.rule, kind: NodeKind::Rdr, source };
+            let req = Request { af: pd.naf, rule: tr.rule, kind: SrcKind::Rdr, source };
             let to = pool::map(env, rdr, st, &req, None).ok_or(NoTranslation)?;
             if rdr.ports.lo != 0 {
                 pd.ndport = rdr.ports.lo;
@@ -161,7 +163,13 @@ pub struct Counted {
 
 /// Takes back what a state that ends has counted in `least-states` tables (`pf_postprocess_addr`). `outer` is the
 /// state's key that carries the translation: the stack key of a state made inwards, the wire key of one made outwards.
-pub fn end<E: Tables + ?Sized>(env: &mut E, pools: &mut Pools<'_>, dir: Direction, counted: &Counted, outer: &Tuple) {
+pub fn end<E: Tables + ?Sized>(
+    env: &mut E,
+    pools: &mut Pools<'_>,
+    dir: Direction,
+    counted: &Counted,
+    outer: &StateKey,
+) {
     let [first, second] = outer.addr;
     let (source, destination) = match dir {
         Direction::In => (first, second),
@@ -184,6 +192,6 @@ pub fn next_hop<E: Env + ?Sized>(
     source: &Addr,
 ) -> Option<Addr> {
     let (pool, st) = pools.get(pool)?;
-    let req = Request { af, rule, kind: NodeKind::Route, source: *source };
+    let req = Request { af, rule, kind: SrcKind::Route, source: *source };
     pool::map(env, pool, st, &req, None)
 }
