@@ -2,7 +2,7 @@
 
 use super::{BuildError, Extras, Writer};
 use crate::lower::{Placed, narrow};
-use crate::ruleset::{AddrSpec, Divert, Endpoint, Pool, PoolKind, Rule, RuleFlags};
+use crate::ruleset::{AddrSpec, Divert, Endpoint, Op, Pool, PoolKind, Rule, RuleFlags};
 use md5::{Digest, Md5};
 use pfvm::rule::{self, Addr, PoolAddr, PoolId, PoolPorts, Route, RulesetId, TableId, Timeout};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -57,6 +57,10 @@ impl Writer {
             log_if: r.log_if,
             keep: r.keep,
             naf: r.naf,
+            dst_prefix: match r.dst.addr {
+                AddrSpec::Net { prefix, .. } => prefix,
+                _ => 0,
+            },
             nat,
             rdr,
             route: route.transpose()?,
@@ -127,10 +131,18 @@ impl Writer {
             PoolKind::RoundRobin => (rule::PoolKind::RoundRobin, None),
             PoolKind::LeastStates => (rule::PoolKind::LeastStates, None),
         };
-        let ports = PoolPorts { lo, hi, fixed: p.static_port };
+        let ports = PoolPorts { lo, hi, base: r.dst.port.map_or(0, first), fixed: p.static_port };
         let id = PoolId(narrow("pools", self.parts.pools.len())?);
         self.parts.pools.push(rule::Pool { kind, sticky: p.sticky, addr, ports, key, iface: None });
         Ok(id)
+    }
+}
+
+/// The first operand of a port test, which `rdr-to` counts its range from.
+const fn first(op: Op<u16>) -> u16 {
+    match op {
+        Op::Eq(a) | Op::Ne(a) | Op::Lt(a) | Op::Le(a) | Op::Gt(a) | Op::Ge(a) => a,
+        Op::Range(a, _) | Op::Inside(a, _) | Op::Outside(a, _) => a,
     }
 }
 

@@ -17,6 +17,7 @@ fn rule() -> Rule {
         log_if: 0,
         keep: Keep::Keep,
         naf: None,
+        dst_prefix: 0,
         nat: Some(PoolId(0)),
         rdr: None,
         route: None,
@@ -70,7 +71,7 @@ fn parts() -> Parts {
         kind: PoolKind::RoundRobin,
         sticky: false,
         addr: PoolAddr::Table(TableId(0)),
-        ports: PoolPorts { lo: 1, hi: 2, fixed: false },
+        ports: PoolPorts { lo: 1, hi: 2, base: 0, fixed: false },
         key: Some([1, 2, 3, 4]),
         iface: None,
     });

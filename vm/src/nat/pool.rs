@@ -334,12 +334,11 @@ fn round_robin<E: Env + ?Sized>(
                 }
             }
         }
-        None if addr::is_zero(af, &st.counter) => {
-            if net.mask == addr::all(af) {
-                begin(af, first, &net.addr);
-                return Some(net.addr);
-            }
+        None if addr::is_zero(af, &st.counter) && net.mask == addr::all(af) => {
+            begin(af, first, &net.addr);
+            return Some(net.addr);
         }
+        None if addr::is_zero(af, &st.counter) => {}
         None if addr::same_net(&net.addr, net.mask, &st.counter) => return None,
         None => {}
     }
