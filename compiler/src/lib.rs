@@ -3,6 +3,7 @@
 
 pub mod ast;
 pub mod eval;
+pub mod facts;
 pub mod image;
 pub mod lex;
 pub mod lower;

@@ -35,6 +35,9 @@ use super::{Address, Facts, IfaceFlags, Interface, OsNames, Transport};
 /// Why a facts file is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum FactsError {
+    /// The file cannot be read.
+    #[error("{0}")]
+    Read(#[from] std::io::Error),
     /// Not TOML, or not of this shape.
     #[error("{0}")]
     Toml(#[from] toml::de::Error),

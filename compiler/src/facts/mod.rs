@@ -3,17 +3,20 @@
 //! Holds interfaces with their groups and addresses, host names, users, groups, routing tables and OS fingerprint names
 //! as plain data, and answers the lookups that pfctl makes with `getifaddrs`, `SIOCGIFGMEMB`, `getaddrinfo`,
 //! `getpwnam` … on the live machine. Services and protocols come from tables shipped here ([`names`]).
-//! Never reads the live machine: that is another module's work; a file is read by [`file`].
+//! A file is read by [`file`], the live machine by [`live`].
 //!
 //! **Invariant:** a lookup depends on this data alone, so the same rules and facts give the same program anywhere.
 
 pub mod file;
+pub mod live;
 mod names;
 mod os;
+mod show;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
+pub use file::FactsError;
 pub use names::Transport;
 pub use os::{OsNames, pack as pack_os};
 
@@ -181,7 +184,11 @@ impl Facts {
                 if !offers(interface, address, wanted) || (wanted.noalias && if v4 { got4 } else { got6 }) {
                     continue;
                 }
-                if v4 { got4 = true } else { got6 = true }
+                if v4 {
+                    got4 = true
+                } else {
+                    got6 = true
+                }
                 found.push(answer(address, wanted));
             }
         }

@@ -10,16 +10,16 @@ use crate::ruleset::Os;
 /// `PF_OSFP_UNKNOWN`: matches what no fingerprint matches.
 const UNKNOWN: u32 = u32::MAX;
 /// `PF_OSFP_NOMATCH`: never matches.
-pub const NOMATCH: u32 = u32::MAX - 1;
+pub(super) const NOMATCH: u32 = u32::MAX - 1;
 
 /// A class with its versions and their subtypes.
-type Class = (String, Vec<(String, Vec<String>)>);
+pub(super) type Class = (String, Vec<(String, Vec<String>)>);
 
 /// Operating systems, in the order of their numbers (from 1).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OsNames {
     /// Classes.
-    classes: Vec<Class>,
+    pub(super) classes: Vec<Class>,
     /// How many fingerprints the file holds, as `-vv` reports.
     pub fingerprints: u32,
 }
@@ -35,6 +35,24 @@ fn number(index: usize) -> u32 {
 }
 
 impl OsNames {
+    /// Every name as `class:version:subtype`, in an order that gives the same numbers when added again.
+    #[must_use]
+    pub fn triples(&self) -> Vec<String> {
+        let mut out = Vec::new();
+        for (class, versions) in &self.classes {
+            if versions.is_empty() {
+                out.push(class.clone());
+            }
+            for (version, subtypes) in versions {
+                if subtypes.is_empty() {
+                    out.push(format!("{class}:{version}"));
+                }
+                out.extend(subtypes.iter().map(|subtype| format!("{class}:{version}:{subtype}")));
+            }
+        }
+        out
+    }
+
     /// Adds one name triple; empty version or subtype are none. Known ones are not added again.
     pub fn add(&mut self, class: &str, version: &str, subtype: &str) {
         if class.is_empty() {
