@@ -3,6 +3,7 @@
 mod answers;
 pub mod fuzz;
 pub mod packets;
+pub mod rulesets;
 mod shared;
 mod stories;
 

@@ -7,7 +7,7 @@
 
 use super::code::{Code, Label};
 use super::tests::{Kind, Step};
-use super::{Body, LowerError, Placed, narrow, straight};
+use super::{Body, LowerError, narrow, straight};
 use crate::opt::space::{Dim, Dims, Item};
 use crate::opt::tree::{Candidate, Graph, Limits, Node, NodeId, Want};
 use crate::ruleset::{Action, LogFlags, Rule, RuleFlags};
@@ -64,7 +64,6 @@ fn is_pure(body: &Body<'_>) -> bool {
 
 /// The classified code of a ruleset; nothing where straight code is as good.
 pub(super) fn code(
-    _: &Placed<'_>,
     bodies: &[Body<'_>],
     passes: Passes,
     logging: bool,

@@ -104,20 +104,23 @@ pub fn lower(config: &Config, passes: Passes) -> Result<Program, LowerError> {
     let mut out = Program::default();
     let placed = rulesets(config);
     let logging = placed.iter().any(|p| p.rules.rules.iter().any(classify::logs_matches));
-    let mut dispatches = 0_usize;
+    let mut all = Vec::with_capacity(placed.len());
     for ruleset in &placed {
         let rules = bodies(ruleset, &mut out.names)?;
-        let classified = classify::code(ruleset, &rules, passes, logging, &mut out.prios)?;
-        let straight = straight::code(ruleset, &rules)?;
-        let lowered = match classified {
-            Some(code) => {
-                let code = code.finish(dispatches)?;
-                dispatches = dispatches.saturating_add(code.dispatches.len());
-                Lowered { code, straight: straight.finish(0)? }
-            }
-            None => Lowered { code: straight.finish(0)?, straight: Words::default() },
+        let classified = classify::code(&rules, passes, logging, &mut out.prios)?;
+        all.push((classified, straight::code(ruleset, &rules)?));
+    }
+    // Straight code is kept beside the other for every ruleset or for none.
+    let any = all.iter().any(|(classified, _)| classified.is_some());
+    let mut dispatches = 0_usize;
+    for (classified, straight) in all {
+        let straight = straight.finish(0)?;
+        let code = match classified {
+            Some(code) => code.finish(dispatches)?,
+            None => straight.clone(),
         };
-        out.rulesets.push(lowered);
+        dispatches = dispatches.saturating_add(code.dispatches.len());
+        out.rulesets.push(Lowered { code, straight: if any { straight } else { Words::default() } });
     }
     Ok(out)
 }
