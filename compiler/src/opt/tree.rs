@@ -407,8 +407,9 @@ fn best_rows(list: &[usize], cuts: &[Cut]) -> Option<(Vec<usize>, Vec<usize>)> {
             let (narrow, limit) = widest_narrow(c);
             (narrow, limit, c)
         })
+        .filter(|&(narrow, limit, c)| narrow < list.len() && crowd_below(c, limit) < small(narrow) * 0.75)
         .max_by_key(|(narrow, ..)| *narrow)?;
-    if narrow.saturating_mul(8) < list.len() || narrow == list.len() {
+    if narrow.saturating_mul(8) < list.len() {
         return None;
     }
     let mut parts = (Vec::new(), Vec::new());
@@ -417,6 +418,21 @@ fn best_rows(list: &[usize], cuts: &[Cut]) -> Option<(Vec<usize>, Vec<usize>)> {
         part.push(i);
     }
     Some(parts)
+}
+
+/// Length of the list an item narrower than a limit finds itself in, on average.
+fn crowd_below(cut: &Cut, limit: u32) -> f64 {
+    let narrow = || cut.meets.iter().filter(|(from, to)| to.saturating_sub(*from) < limit);
+    let mut counts = vec![0_u32; cut.starts.len()];
+    for &(from, to) in narrow() {
+        let range = usize::try_from(from).unwrap_or(0)..usize::try_from(to).unwrap_or(0);
+        for c in counts.get_mut(range).unwrap_or_default() {
+            *c = c.saturating_add(1);
+        }
+    }
+    let sum: f64 = counts.iter().copied().map(f64::from).sum();
+    let squares: f64 = counts.iter().map(|c| f64::from(*c) * f64::from(*c)).sum();
+    if sum > 0.0 { squares / sum } else { 0.0 }
 }
 
 /// A count as a number to compare with.

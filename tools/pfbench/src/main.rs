@@ -1,3 +1,59 @@
-//! Plan B: benchmarks.
+//! Plan B: benchmarks. Each mode prints one line a cell; nothing is asserted of times.
 
-fn main() {}
+mod classbench;
+mod classify;
+
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Measures the compiler and the machine.
+#[derive(Parser)]
+#[command(version, about)]
+struct Args {
+    /// What to measure.
+    #[command(subcommand)]
+    mode: Mode,
+}
+
+#[derive(Subcommand)]
+enum Mode {
+    /// Looks packets of a ClassBench trace up in a set of rules and checks the answers.
+    Classify {
+        /// Name of a set (`acl1_1k`) or file of ClassBench rules.
+        set: String,
+        /// Folder with `rules` and `trace`.
+        #[arg(long, default_value = "../shared/perf/classbench")]
+        data: PathBuf,
+        /// Which rules are quick.
+        #[arg(long, value_enum, default_value = "quick")]
+        order: classbench::Order,
+        /// Passes over the trace; the median counts.
+        #[arg(long, default_value_t = 7)]
+        passes: usize,
+        /// Straight code instead of a classifier.
+        #[arg(long)]
+        straight: bool,
+        /// Most packets of the trace to use.
+        #[arg(long, default_value_t = usize::MAX)]
+        packets: usize,
+        /// Only different packets, in random order.
+        #[arg(long)]
+        distinct: bool,
+    },
+}
+
+fn main() -> std::process::ExitCode {
+    let args = Args::parse();
+    let done = match args.mode {
+        Mode::Classify { set, data, order, passes, straight, packets, distinct } => {
+            classify::run(&classify::Job { set, data, order, passes, straight, packets, distinct })
+        }
+    };
+    match done {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("pfbench: {why}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
