@@ -13,7 +13,8 @@ use pfvm::rule::Addr;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Interfaces packets may be on, with their groups.
-pub const IFACES: &[(&str, &[&str])] = &[("em0", &["all", "egress"]), ("em1", &["all", "wan", "egress"]), ("lo0", &["all", "lo"])];
+pub const IFACES: &[(&str, &[&str])] =
+    &[("em0", &["all", "egress"]), ("em1", &["all", "wan", "egress"]), ("lo0", &["all", "lo"])];
 /// Names rules may say after `on`.
 const ON: &[&str] = &["em0", "em1", "lo0", "egress", "lo", "any", "gone0"];
 /// Tables rules may name.
@@ -261,7 +262,8 @@ fn v4(u: &mut Unstructured<'_>) -> Result<IpAddr> {
 }
 
 fn v6(u: &mut Unstructured<'_>) -> Result<IpAddr> {
-    let base: u128 = *u.choose(&[0x2001_0db8 << 96, 0x2001_0db8 << 96, (0x2001_0db8 << 96) | 1 << 64, u128::MAX - 15, 0])?;
+    let base: u128 =
+        *u.choose(&[0x2001_0db8 << 96, 0x2001_0db8 << 96, (0x2001_0db8 << 96) | 1 << 64, u128::MAX - 15, 0])?;
     Ok(IpAddr::V6(Ipv6Addr::from_bits(base + u.int_in_range(0..=15)?)))
 }
 
@@ -424,7 +426,10 @@ fn effects(u: &mut Unstructured<'_>, r: &mut Rule) -> Result<()> {
         r.log = if u.ratio(1, 6)? { LogFlags::LOG.with(LogFlags::MATCHES) } else { LogFlags::LOG };
     }
     if r.action == Action::Match && r.direction.is_some() && u.ratio(1, 4)? {
-        let pool = Pool { addr: AddrSpec::Net { addr: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 3)), prefix: 32 }, ..Pool::default() };
+        let pool = Pool {
+            addr: AddrSpec::Net { addr: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 3)), prefix: 32 },
+            ..Pool::default()
+        };
         if u.arbitrary()? { r.nat = Some(pool) } else { r.rdr = Some(pool) }
     }
     Ok(())
@@ -464,7 +469,11 @@ pub fn packet(u: &mut Unstructured<'_>) -> Result<(PacketDesc, Around)> {
             (sport, dport) = (near(u)?, near(u)?);
         }
         l4 = match kind {
-            proto::TCP => L4::Tcp(TcpInfo { flags: *u.choose(&[0x02, 0x12, 0x10, 0x18, 0x04, 0x11])?, header: 20, ..TcpInfo::default() }),
+            proto::TCP => L4::Tcp(TcpInfo {
+                flags: *u.choose(&[0x02, 0x12, 0x10, 0x18, 0x04, 0x11])?,
+                header: 20,
+                ..TcpInfo::default()
+            }),
             proto::UDP => L4::Udp,
             k if k == icmp => {
                 let kind = *u.choose(&[0, 8, 3, 11, 128, 129, 135, 136, 1, 9, 10])?;
@@ -510,7 +519,11 @@ pub fn packet(u: &mut Unstructured<'_>) -> Result<(PacketDesc, Around)> {
         fragoff: 0,
         frag: FragInfo::default(),
         l4,
-        tag: around.tag.and_then(|t| TAGS.iter().position(|x| *x == t)).and_then(|i| u16::try_from(i + 1).ok()).unwrap_or(0),
+        tag: around
+            .tag
+            .and_then(|t| TAGS.iter().position(|x| *x == t))
+            .and_then(|i| u16::try_from(i + 1).ok())
+            .unwrap_or(0),
         prio: u.int_in_range(0..=7)?,
         rdomain: 0,
         uid: Some(around.socket.0).filter(|u| *u != u32::MAX),
