@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod ast;
+pub mod diag;
 pub mod eval;
 pub mod facts;
 pub mod image;

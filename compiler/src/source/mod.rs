@@ -150,6 +150,18 @@ impl Sources {
         }
     }
 
+    /// Line and column (in characters) of a byte, both from 1.
+    #[must_use]
+    pub fn position(&self, file: FileId, byte: u32) -> (usize, usize) {
+        let Some(file) = self.file(file) else { return (1, 1) };
+        let end = usize::try_from(byte).unwrap_or(usize::MAX).min(file.bytes.len());
+        let before = file.bytes.get(..end).unwrap_or_default();
+        let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at.saturating_add(1));
+        let line = before.get(..start).unwrap_or_default().iter().filter(|byte| **byte == b'\n').count();
+        let column = text::decode(before.get(start..).unwrap_or_default()).chars().count();
+        (line.saturating_add(1), column.saturating_add(1))
+    }
+
     /// How many files there are.
     #[must_use]
     pub fn len(&self) -> usize {

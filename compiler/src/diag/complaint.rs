@@ -1,0 +1,99 @@
+//! What the lexer and parser complain about, as diagnostics with advice.
+
+use super::{Diagnostic, Severity, codes, nearest};
+use crate::lex::{Complaint, ComplaintKind, KEYWORDS};
+use crate::source::{Sources, text};
+
+/// Words of older versions of pf, and what stands for them today.
+const OLD_WORDS: [(&str, &str); 12] = [
+    ("nat", "translation is part of a rule: `match out on if from net nat-to (if)`"),
+    ("rdr", "redirection is part of a rule: `pass in on if proto tcp to port p rdr-to host`"),
+    ("binat", "both ways at once is part of a rule: `match on if from host binat-to address`"),
+    ("scrub", "scrubbing is part of a rule: `match in all scrub (no-df random-id)`"),
+    ("altq", "queues are defined by `queue name on if bandwidth n` and `queue name parent name bandwidth n`"),
+    ("priq", "queues have `bandwidth`, `qlimit`, `flows` and `default`; priorities are `set prio n` on a rule"),
+    ("cbq", "queues have `bandwidth`, `qlimit`, `flows` and `default`"),
+    ("hfsc", "queues have `bandwidth`, `min`, `max`, `burst … for …ms`"),
+    ("priority", "priorities are `set prio n` on a rule"),
+    ("nat-anchor", "there is one kind of anchor: `anchor \"name\"`"),
+    ("rdr-anchor", "there is one kind of anchor: `anchor \"name\"`"),
+    ("binat-anchor", "there is one kind of anchor: `anchor \"name\"`"),
+];
+
+/// A complaint with its code, advice and, where a word is nearly right, the word that was meant.
+#[must_use]
+pub fn from_complaint(complaint: &Complaint, sources: &Sources, macros: &[String]) -> Diagnostic {
+    let text = complaint.kind.text();
+    let mut out = Diagnostic::pfctl_bare(Severity::Error, text).at(complaint.span, "");
+    out.place = complaint.place;
+    match &complaint.kind {
+        ComplaintKind::Syntax { found, expected } => syntax(out, found, expected, complaint, sources),
+        ComplaintKind::UndefinedMacro(name) => match nearest(name, macros) {
+            Some(meant) => out.suggest(complaint.span, format!("${meant}")),
+            None => out,
+        },
+        ComplaintKind::CannotOpen { .. } => out.severity(Severity::Note),
+        ComplaintKind::Limit(_) => {
+            out.code = codes::LIMIT;
+            out
+        }
+        _ => out,
+    }
+}
+
+fn syntax(out: Diagnostic, found: &str, expected: &[&str], complaint: &Complaint, sources: &Sources) -> Diagnostic {
+    let mut out = Diagnostic { message: format!("syntax error: unexpected {found}"), ..out };
+    let word = found.trim_matches('`');
+    let line = statement_before(complaint, sources);
+    let old = line.split_whitespace().next().unwrap_or(word);
+    let old =
+        OLD_WORDS.iter().find(|(name, _)| *name == word).or_else(|| OLD_WORDS.iter().find(|(name, _)| *name == old));
+    if let Some((_, advice)) = old {
+        out = out.help(*advice);
+    } else if let Some(meant) = nearest(word, expected.iter().filter(|name| keyword(name))) {
+        out = out.suggest(complaint.span, meant);
+    } else if line.trim_end().ends_with(',') && found == "end of line" {
+        out = out.help("no newline can follow a comma; drop the comma or end the line with a backslash");
+    } else if line.trim_end().ends_with(',') {
+        out = out.help("a list cannot end with a comma");
+    } else if line.trim_end().ends_with('!') && word == "{" {
+        out = out.help("a list cannot be negated; negate its items: `{ !a !b }`");
+    } else if keyword(word)
+        && ["in", "out", "log", "quick", "on", "inet", "inet6", "proto", "from", "to", "os"].contains(&word)
+    {
+        out = out.help("the order is: action, in or out, log, quick, on, inet or inet6, proto, from, to, options");
+    } else if keyword(word) && expected.contains(&"a word") {
+        out = out.help(format!("`{word}` is a reserved word; as a name it needs quotes"));
+    }
+    if let Some(list) = expected_list(expected) {
+        out = out.help(list);
+    }
+    out
+}
+
+fn keyword(name: &str) -> bool {
+    KEYWORDS.binary_search_by_key(&name, |(word, _)| word).is_ok()
+}
+
+/// What could stand there, unless that is half the language.
+fn expected_list(expected: &[&str]) -> Option<String> {
+    if expected.is_empty() || expected.len() > 8 {
+        return None;
+    }
+    let names: Vec<String> =
+        expected.iter().map(|name| if name.contains(' ') { (*name).to_owned() } else { format!("`{name}`") }).collect();
+    Some(match names.split_last() {
+        Some((last, [])) => format!("expected {last}"),
+        Some((last, rest)) => format!("expected {} or {last}", rest.join(", ")),
+        None => return None,
+    })
+}
+
+/// The text of the line before the bad token.
+fn statement_before(complaint: &Complaint, sources: &Sources) -> String {
+    let Some(file) = sources.file(complaint.span.file) else { return String::new() };
+    let end = usize::try_from(complaint.span.lo).unwrap_or(0).min(file.bytes.len());
+    let before = file.bytes.get(..end).unwrap_or_default();
+    let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at.saturating_add(1));
+    text::decode(before.get(start..).unwrap_or_default()).into_owned()
+}
