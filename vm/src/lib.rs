@@ -4,6 +4,7 @@
 
 extern crate alloc;
 
+pub mod exec;
 pub mod host;
 pub mod image;
 pub mod isa;
@@ -12,4 +13,5 @@ pub mod packet;
 pub mod rule;
 pub mod state;
 pub mod table;
+pub mod verify;
 pub mod wire;

@@ -377,11 +377,20 @@ impl<'a> Image<'a> {
 }
 
 /// The text a reference stands for.
-pub(crate) fn text(blob: &str, at: StrRef) -> Option<&str> {
+fn text(blob: &str, at: StrRef) -> Option<&str> {
+    blob.get(range(at)?)
+}
+
+/// The bytes a reference stands for.
+pub(crate) fn slice(blob: &[u8], at: StrRef) -> Option<&[u8]> {
+    blob.get(range(at)?)
+}
+
+fn range(at: StrRef) -> Option<core::ops::Range<usize>> {
     let start = usize::try_from(at.at).ok()?;
     let len = usize::try_from(at.len).ok()?;
-    blob.get(start..start.checked_add(len)?)
+    Some(start..start.checked_add(len)?)
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -6,22 +6,22 @@ use crate::isa::Op;
 use crate::rule::*;
 
 /// A rule with nothing in it.
-fn rule() -> Rule {
+pub(crate) fn rule() -> Rule {
     Rule {
         action: Action::Pass,
         returns: Return::Drop,
         direction: None,
         af: None,
-        flags: RuleFlags::QUICK,
+        flags: RuleFlags::default(),
         log: LogFlags::default(),
         log_if: 0,
         keep: Keep::Keep,
         naf: None,
         dst_prefix: 0,
-        nat: Some(PoolId(0)),
+        nat: None,
         rdr: None,
         route: None,
-        tag: Some(TagId(0)),
+        tag: None,
         prio: [0, 0],
         tos: 0,
         min_ttl: 0,
@@ -40,8 +40,8 @@ fn rule() -> Rule {
         pkt_rate: 0,
         pkt_seconds: 0,
         overload: None,
-        tables: [Some(TableId(0)), None],
-        anchor: Some(AnchorId(0)),
+        tables: [None, None],
+        anchor: None,
         label: StrRef::default(),
         text: StrRef::default(),
         file: StrRef::default(),
@@ -75,7 +75,13 @@ fn parts() -> Parts {
         key: Some([1, 2, 3, 4]),
         iface: None,
     });
-    p.rules.push(rule());
+    p.rules.push(Rule {
+        nat: Some(PoolId(0)),
+        tag: Some(TagId(0)),
+        tables: [Some(TableId(0)), None],
+        anchor: Some(AnchorId(0)),
+        ..rule()
+    });
     p.code = vec![Op::End { rule: RuleId(0) }];
     p.skips.push(0);
     p.rulesets.push(Ruleset {

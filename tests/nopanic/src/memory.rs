@@ -1,0 +1,33 @@
+//! Memory for a library without `std`: the C library's.
+
+use core::alloc::{GlobalAlloc, Layout};
+
+unsafe extern "C" {
+    fn aligned_alloc(align: usize, size: usize) -> *mut u8;
+    fn free(at: *mut u8);
+}
+
+/// Allocates with the C library.
+struct C;
+
+// SAFETY: `aligned_alloc` and `free` keep the contract of an allocator for sizes that are multiples of the alignment.
+unsafe impl GlobalAlloc for C {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let size = layout.size().wrapping_add(layout.align().wrapping_sub(1)) & !layout.align().wrapping_sub(1);
+        // SAFETY: the size is a multiple of the alignment, which is a power of two.
+        unsafe { aligned_alloc(layout.align(), size) }
+    }
+    unsafe fn dealloc(&self, at: *mut u8, _: Layout) {
+        // SAFETY: `at` came from `aligned_alloc`.
+        unsafe { free(at) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: C = C;
+
+/// The bytes a caller hands over.
+pub(crate) fn bytes<'a>(at: *const u8, len: usize) -> &'a [u8] {
+    // SAFETY: the caller of each entry point hands over memory that lives as long as the call.
+    unsafe { core::slice::from_raw_parts(at, len) }
+}
