@@ -9,6 +9,7 @@ pub mod host;
 pub mod image;
 pub mod isa;
 pub mod nat;
+pub mod osfp;
 pub mod packet;
 pub mod rule;
 pub mod state;
