@@ -4,10 +4,13 @@
 //! **Invariant:** every entry point the driver calls on bytes or packets from outside is called here.
 #![no_std]
 
+extern crate alloc;
+
+#[cfg(not(feature = "canary"))]
+mod machine;
 mod memory;
 
 use core::panic::PanicInfo;
-use pfvm::image::Image;
 
 unsafe extern "C" {
     /// Defined nowhere.
@@ -20,11 +23,9 @@ fn panic(_: &PanicInfo<'_>) -> ! {
     unsafe { the_machine_can_panic() }
 }
 
-/// Reads an image from bytes.
+/// Shows that the test can fail: with this feature, and nothing else, a panic can be reached.
+#[cfg(feature = "canary")]
 #[unsafe(no_mangle)]
-pub extern "C" fn image(bytes: *const u8, len: usize) -> u32 {
-    match Image::parse(memory::bytes(bytes, len)) {
-        Ok(image) => image.rules().count() as u32,
-        Err(_) => u32::MAX,
-    }
+pub extern "C" fn canary(bytes: *const u8, len: usize) -> u8 {
+    memory::bytes(bytes, len)[3]
 }

@@ -1,4 +1,5 @@
-//! Memory for a library without `std`: the C library's.
+//! Memory and chance for a library without `std`: the C library's.
+#![cfg_attr(feature = "canary", allow(dead_code, reason = "the canary needs little"))]
 
 use core::alloc::{GlobalAlloc, Layout};
 
@@ -30,4 +31,19 @@ static ALLOCATOR: C = C;
 pub(crate) fn bytes<'a>(at: *const u8, len: usize) -> &'a [u8] {
     // SAFETY: the caller of each entry point hands over memory that lives as long as the call.
     unsafe { core::slice::from_raw_parts(at, len) }
+}
+
+/// The same, to be written to.
+pub(crate) fn bytes_mut<'a>(at: *mut u8, len: usize) -> &'a mut [u8] {
+    // SAFETY: as above, and nobody else holds it.
+    unsafe { core::slice::from_raw_parts_mut(at, len) }
+}
+
+/// Yes or no: nobody can tell at compile time.
+pub(crate) fn coin() -> bool {
+    unsafe extern "C" {
+        fn rand() -> i32;
+    }
+    // SAFETY: the C library's, without preconditions.
+    unsafe { rand() & 1 == 0 }
 }

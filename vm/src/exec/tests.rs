@@ -309,7 +309,7 @@ fn surroundings() {
     assert!(ask("tagged tag:2, +1", &tagged, World::default()));
     assert!(!ask("ntagged tag:2, +1", &tagged, World::default()));
     assert!(ask("ntagged tag:2, +1", &packet(), World::default()));
-    assert!(ask("prob 1, +1", &packet(), World::default()) == false);
+    assert!(!ask("prob 1, +1", &packet(), World::default()));
     assert!(ask("prob 2, +1", &packet(), World::default()));
     assert!(!ask("prob 4294967294, +1", &packet(), World { random: u32::MAX, ..World::default() }));
     assert!(ask("prob 4294967295, +1", &packet(), World { random: u32::MAX, ..World::default() }));

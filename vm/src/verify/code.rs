@@ -51,7 +51,7 @@ impl<'v> Verifier<'v> {
     /// Decodes one body of code.
     pub(super) fn decode(body: Body, count: u32, words: impl Iterator<Item = u64>) -> Result<Vec<Op>, Reject> {
         let mut bad = None;
-        let ops = (0..).zip(words).map_while(|(pc, word)| match Op::decode(word) {
+        let ops = (0..=u32::MAX).zip(words).map_while(|(pc, word)| match Op::decode(word) {
             Ok(op) => Some(op),
             Err(why) => {
                 bad = Some(Reject::Word { at: At { body, pc }, why });
@@ -74,7 +74,7 @@ impl<'v> Verifier<'v> {
         let span = range(Span { at: code.at, len: code.len });
         let part = Part { body, code, rules };
         let ops = ops.get(span.clone()).unwrap_or_default();
-        for (pc, op) in (code.at..).zip(ops) {
+        for (pc, op) in (code.at..=u32::MAX).zip(ops) {
             self.word(part, pc, *op)?;
         }
         Ok(self.bound(ops, longest.get_mut(span).unwrap_or_default()))
@@ -129,7 +129,7 @@ impl<'v> Verifier<'v> {
             return Err(Reject::DispatchWidth { at: at_word });
         }
         let next = u64::from(at_word.pc).saturating_add(1);
-        for (interval, distance) in (0..).zip(self.sections.targets.get(range(d.targets)).unwrap_or_default()) {
+        for (interval, distance) in (0..=u32::MAX).zip(self.sections.targets.get(range(d.targets)).unwrap_or_default()) {
             let to = next.saturating_add(u64::from(*distance));
             if to >= part.code.end() {
                 let end = u32::try_from(part.code.end()).unwrap_or(u32::MAX);

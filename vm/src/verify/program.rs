@@ -161,7 +161,7 @@ fn layout(image: &Image<'_>, rulesets: &[Ruleset]) -> Result<(), Reject> {
     if rulesets.is_empty() {
         return Err(Reject::NoRuleset {});
     }
-    for (record, (a, b)) in (1..).zip(rulesets.iter().zip(rulesets.iter().skip(1))) {
+    for (record, (a, b)) in (1..=u32::MAX).zip(rulesets.iter().zip(rulesets.iter().skip(1))) {
         if image.text(a.path) >= image.text(b.path) {
             return Err(Reject::Order { section: Section::Rulesets, record });
         }
@@ -191,10 +191,10 @@ fn layout(image: &Image<'_>, rulesets: &[Ruleset]) -> Result<(), Reject> {
 
 /// Rules stand in the ruleset they say.
 fn owners(rules: &[Rule], rulesets: &[Ruleset]) -> Result<(), Reject> {
-    for (id, ruleset) in (0..).zip(rulesets) {
+    for (id, ruleset) in (0..=u16::MAX).zip(rulesets) {
         let run = ruleset.rules;
         let span = super::sections::range(image::Span { at: run.at, len: run.len });
-        for (rule, r) in (run.at..).zip(rules.get(span).unwrap_or_default()) {
+        for (rule, r) in (run.at..=u32::MAX).zip(rules.get(span).unwrap_or_default()) {
             if r.ruleset != RulesetId(id) {
                 return Err(Reject::Owner { rule: RuleId(rule), found: r.ruleset, wanted: RulesetId(id) });
             }
@@ -217,7 +217,7 @@ fn bounds(
     let scratch = image.count(Section::Code).max(image.count(Section::Straight));
     let mut longest = collect(scratch, core::iter::repeat_n(0, usize::try_from(scratch).unwrap_or(0)))?;
     let mut bounds: Vec<Bounds> = collect(image.count(Section::Rulesets), rulesets.iter().map(|_| Bounds::default()))?;
-    for ((id, r), slot) in (0..).zip(rulesets).zip(bounds.iter_mut()) {
+    for ((id, r), slot) in (0..=u16::MAX).zip(rulesets).zip(bounds.iter_mut()) {
         let ruleset = RulesetId(id);
         if r.code.len == 0 {
             return Err(Reject::NoCode { ruleset });
@@ -230,7 +230,7 @@ fn bounds(
     if straight.is_empty() {
         return Ok(bounds);
     }
-    for ((id, r), slot) in (0..).zip(rulesets).zip(bounds.iter_mut()) {
+    for ((id, r), slot) in (0..=u16::MAX).zip(rulesets).zip(bounds.iter_mut()) {
         if r.straight.len == 0 {
             return Err(Reject::NoStraight { ruleset: RulesetId(id) });
         }

@@ -178,7 +178,7 @@ impl Sections {
 
     fn load_pairs(&mut self, image: &Image<'_>) -> Result<(), Reject> {
         self.pairs = bulk(image, Section::Pairs, image.pairs())?;
-        for (pair, p) in (0..).zip(&self.pairs) {
+        for (pair, p) in (0..=u32::MAX).zip(&self.pairs) {
             let narrow = p.a <= u128::from(u32::MAX) && p.b <= u128::from(u32::MAX);
             if !(p.af == 6 || p.af == 4 && narrow) {
                 return Err(Reject::Pair { pair });
@@ -192,11 +192,11 @@ impl Sections {
         self.sets = bulk(image, Section::Sets, image.sets())?;
         let count = image.count(Section::Intervals);
         let mut chain = Chain::new(Section::Sets, Section::Intervals, count);
-        for (record, set) in (0..).zip(&self.sets) {
+        for (record, set) in (0..=u32::MAX).zip(&self.sets) {
             chain.link(*set)?;
             nonempty(Section::Sets, record, set.len)?;
             let mut low = Some(0_u32);
-            for (i, interval) in (set.at..).zip(self.intervals.get(range(*set)).unwrap_or_default()) {
+            for (i, interval) in (set.at..=u32::MAX).zip(self.intervals.get(range(*set)).unwrap_or_default()) {
                 if low.is_none_or(|l| interval.lo < l) || interval.hi < interval.lo {
                     return Err(Reject::Order { section: Section::Intervals, record: i });
                 }
@@ -213,7 +213,7 @@ impl Sections {
         self.searches = bulk(image, Section::Searches, image.searches())?;
         let chain = |target| Chain::new(Section::Searches, target, image.count(target));
         let mut chains = [chain(Section::Cuts16), chain(Section::Cuts32), chain(Section::Cuts128)];
-        for (search, s) in (0..).zip(&self.searches) {
+        for (search, s) in (0..=u32::MAX).zip(&self.searches) {
             let span = Span { at: s.at, len: s.len };
             let [c16, c32, c128] = &mut chains;
             let (chain, sorted) = match s.width {
@@ -233,7 +233,7 @@ impl Sections {
 
     fn check_prios(&self, image: &Image<'_>) -> Result<(), Reject> {
         let count = image.count(Section::Rules);
-        for (record, p) in (0..).zip(&self.prios) {
+        for (record, p) in (0..=u32::MAX).zip(&self.prios) {
             link(Section::Prios, record, Section::Rules, p & !QUICK, count)?;
         }
         Ok(())
@@ -244,11 +244,11 @@ impl Sections {
         self.leaves = bulk(image, Section::Leaves, image.leaves())?;
         let prios = image.count(Section::Prios);
         let mut chain = Chain::new(Section::Leaves, Section::Boxes, image.count(Section::Boxes));
-        for (record, leaf) in (0..).zip(&self.leaves) {
+        for (record, leaf) in (0..=u32::MAX).zip(&self.leaves) {
             chain.link(*leaf)?;
             nonempty(Section::Leaves, record, leaf.len)?;
             let mut low = 0;
-            for (index, b) in (leaf.at..).zip(self.boxes.get(range(*leaf)).unwrap_or_default()) {
+            for (index, b) in (leaf.at..=u32::MAX).zip(self.boxes.get(range(*leaf)).unwrap_or_default()) {
                 let [_, _, _, attr] = b.prio.to_le_bytes();
                 if attr & !BoxAttr::ALL != 0 {
                     return Err(Reject::Attr { index, attr });
@@ -269,7 +269,7 @@ impl Sections {
         let searches = image.count(Section::Searches);
         let mut chain = Chain::new(Section::Dispatches, Section::Targets, image.count(Section::Targets));
         let mut all = collect(image.count(Section::Dispatches), core::iter::empty())?;
-        for (record, d) in (0..).zip(image.dispatches()) {
+        for (record, d) in (0..=u32::MAX).zip(image.dispatches()) {
             link(Section::Dispatches, record, Section::Searches, d.search, searches)?;
             let cuts = at(&self.searches, d.search).map_or(0, |s| s.len);
             let targets = Span { at: d.targets, len: cuts.saturating_add(1) };
@@ -288,7 +288,7 @@ impl Sections {
         let mut axes = Chain::new(Section::BitSets, Section::Axes, image.count(Section::Axes));
         let mut lists = Chain::new(Section::BitSets, Section::Lists, image.count(Section::Lists));
         let mut all = collect(image.count(Section::BitSets), core::iter::empty())?;
-        for (record, b) in (0..).zip(image.bitsets()) {
+        for (record, b) in (0..=u32::MAX).zip(image.bitsets()) {
             axes.link(Span { at: b.axes, len: b.axes_len })?;
             lists.link(Span { at: b.list, len: b.len })?;
             nonempty(Section::BitSets, record, b.len.min(b.axes_len))?;
@@ -305,7 +305,7 @@ impl Sections {
     fn load_axes(&mut self, image: &Image<'_>) -> Result<(), Reject> {
         let mut chain = Chain::new(Section::Axes, Section::Rows, image.count(Section::Rows));
         let mut all = collect(image.count(Section::Axes), core::iter::empty())?;
-        for (axis, a) in (0..).zip(image.axes()) {
+        for (axis, a) in (0..=u32::MAX).zip(image.axes()) {
             let kind = AxisKind::decode(a.kind).ok_or(Reject::Axis { axis })?;
             let target = match kind {
                 AxisKind::Field(_) => Section::Searches,
@@ -339,9 +339,9 @@ impl Sections {
         let count = u32::try_from(self.bits.len()).unwrap_or(u32::MAX);
         let axes = Span { at: b.axes, len: b.axes_len };
         let mut cost = words.saturating_mul(b.axes_len);
-        for (axis, a) in (b.axes..).zip(self.axes.get(range(axes)).unwrap_or_default()) {
+        for (axis, a) in (b.axes..=u32::MAX).zip(self.axes.get(range(axes)).unwrap_or_default()) {
             let rows = Span { at: a.rows, len: a.len };
-            for (row, from) in (0..).zip(self.rows.get(range(rows)).unwrap_or_default()) {
+            for (row, from) in (0..=u32::MAX).zip(self.rows.get(range(rows)).unwrap_or_default()) {
                 let to = u64::from(*from).saturating_add(u64::from(words));
                 if to > u64::from(count) {
                     return Err(Reject::Row { axis, row, from: *from, to, count });
@@ -421,7 +421,7 @@ const fn nonempty(section: Section, record: u32, len: u32) -> Result<(), Reject>
 /// Whether cuts ascend strictly; the place of the first that does not.
 fn ascending<T: Ord>(cuts: Option<&[T]>) -> Result<(), u32> {
     let cuts = cuts.unwrap_or_default();
-    for (i, (a, b)) in (1..).zip(cuts.iter().zip(cuts.iter().skip(1))) {
+    for (i, (a, b)) in (1..=u32::MAX).zip(cuts.iter().zip(cuts.iter().skip(1))) {
         if a >= b {
             return Err(i);
         }
