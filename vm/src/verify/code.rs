@@ -129,7 +129,8 @@ impl<'v> Verifier<'v> {
             return Err(Reject::DispatchWidth { at: at_word });
         }
         let next = u64::from(at_word.pc).saturating_add(1);
-        for (interval, distance) in (0..=u32::MAX).zip(self.sections.targets.get(range(d.targets)).unwrap_or_default()) {
+        for (interval, distance) in (0..=u32::MAX).zip(self.sections.targets.get(range(d.targets)).unwrap_or_default())
+        {
             let to = next.saturating_add(u64::from(*distance));
             if to >= part.code.end() {
                 let end = u32::try_from(part.code.end()).unwrap_or(u32::MAX);
