@@ -10,7 +10,6 @@ pub mod lex;
 pub mod lower;
 pub mod opt;
 pub mod optimize;
-pub mod osfp;
 pub mod output;
 pub mod parse;
 pub mod ruleset;

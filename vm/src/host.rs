@@ -38,7 +38,13 @@ pub trait Host: Random {
     /// The way to an address, `None` when there is no route.
     fn route(&self, af: Af, addr: &Addr) -> Option<Hop>;
 
+    /// The host's own address on an interface, for answers to `toward`; `None` when it has none of that family.
+    fn own_address(&self, af: Af, iface: u16, toward: &Addr) -> Option<Addr>;
+
+    /// Whether the host itself uses a port, or wants it left alone.
+    fn port_in_use(&self, proto: u8, port: u16) -> bool;
+
     /// A packet of the filter's own to be sent: an RST, an ICMP error, a handshake segment. It is not filtered again
-    /// when `generated`.
-    fn send(&mut self, packet: &[u8], af: Af, generated: bool);
+    /// when `generated`; `tag` is what it carries.
+    fn send(&mut self, packet: &[u8], af: Af, generated: bool, tag: u16);
 }

@@ -4,12 +4,12 @@
 
 extern crate alloc;
 
+pub mod engine;
 pub mod exec;
 pub mod host;
 pub mod image;
 pub mod isa;
 pub mod nat;
-pub mod osfp;
 pub mod packet;
 pub mod rule;
 pub mod state;

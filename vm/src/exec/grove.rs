@@ -46,6 +46,12 @@ impl<P: Borrow<Program>> Grove<P> {
         &self.units
     }
 
+    /// Gives the programs back.
+    #[must_use]
+    pub fn into_units(self) -> Vec<P> {
+        self.units
+    }
+
     fn bind_unit(&mut self, unit: UnitId) -> Result<(), Reject> {
         let count = self.program(unit).map_or(0, |p| p.anchors().len());
         for anchor in 0..count {

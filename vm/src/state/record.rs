@@ -350,7 +350,7 @@ fn get4(room: &[u8; 32], n: usize) -> Addr {
 pub const SRC_NODE_KINDS: usize = 4;
 
 /// What is rare in a state: translated IPv6 and `af-to` keys, routing, source nodes, scrubbing, what rules set.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct StateExt {
     /// Addresses of the stack key, where the record has no room for them.
@@ -361,6 +361,10 @@ pub struct StateExt {
     pub src_nodes: [u32; SRC_NODE_KINDS],
     /// First block of its match rules in their pool, [`NONE`] when none matched.
     pub matches: u32,
+    /// The pinned anchor rule its rule was called by, [`NONE`] when in the main ruleset.
+    pub anchor: u32,
+    /// The pinned rule that translated last, [`NONE`] when none did.
+    pub nat_rule: u32,
     /// Timestamps of both sides in their pool (`scrub (reassemble tcp)`), [`NONE`] when not kept.
     pub scrub: u32,
     /// Queues: ordinary, priority; `u16::MAX` for none.
@@ -394,6 +398,8 @@ impl Default for StateExt {
             rt_addr: Addr::default(),
             src_nodes: [NONE; SRC_NODE_KINDS],
             matches: NONE,
+            anchor: NONE,
+            nat_rule: NONE,
             scrub: NONE,
             queue: [u16::MAX; 2],
             tag: 0,

@@ -65,6 +65,8 @@ pub struct SrcNode {
     pub created: u32,
     /// Second it may go, once no state refers to it.
     pub expire: u32,
+    /// Found no more: its address has left the pool.
+    orphan: bool,
     next: u32,
 }
 
@@ -96,6 +98,12 @@ impl SrcNodes {
             removals: 0,
             cursor: 0,
         })
+    }
+
+    /// Nodes there may be.
+    #[must_use]
+    pub const fn limit(&self) -> u32 {
+        self.nodes.limit()
     }
 
     /// Nodes there are.
@@ -163,6 +171,7 @@ impl SrcNodes {
             bytes: [0; 2],
             created: now,
             expire: 0,
+            orphan: false,
             next,
         })?;
         if let Some(h) = self.heads.get_mut(bucket) {
@@ -193,9 +202,35 @@ impl SrcNodes {
         self.remove(id)
     }
 
-    /// Removes a node whatever refers to it: the caller has seen to that.
-    pub fn remove(&mut self, id: u32) -> Option<SrcKey> {
+    /// Makes a node be found no more; it goes with the last state that refers to it. Gives its name when it was found
+    /// before.
+    pub fn orphan(&mut self, id: u32) -> Option<SrcKey> {
         let n = *self.nodes.get(id)?;
+        if n.states == 0 {
+            return self.remove(id);
+        }
+        if n.orphan {
+            return None;
+        }
+        self.unlink(id);
+        self.nodes.get_mut(id)?.orphan = true;
+        Some(n.key)
+    }
+
+    /// Removes a node nobody refers to. Gives its name, unless it was an orphan.
+    fn remove(&mut self, id: u32) -> Option<SrcKey> {
+        let n = *self.nodes.get(id)?;
+        if !n.orphan {
+            self.unlink(id);
+        }
+        self.nodes.give(id)?;
+        self.removals = self.removals.wrapping_add(1);
+        (!n.orphan).then_some(n.key)
+    }
+
+    /// Takes a node out of the index.
+    fn unlink(&mut self, id: u32) {
+        let Some(n) = self.nodes.get(id).copied() else { return };
         let bucket = self.bucket(&n.key);
         let mut at = self.heads.get(bucket).copied().unwrap_or(NONE);
         if at == id {
@@ -212,9 +247,6 @@ impl SrcNodes {
                 at = b.next;
             }
         }
-        self.nodes.give(id)?;
-        self.removals = self.removals.wrapping_add(1);
-        Some(n.key)
     }
 
     /// The next nodes to look at for expiry: at most `limit`; calls `f` with the name of each that went. `true` when

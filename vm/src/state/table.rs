@@ -366,15 +366,12 @@ impl StateTable {
         best.map(|(_, _, slot)| slot)
     }
 
-    /// Whether any state holds the key in this direction (`pf.c pf_find_state_all`); `None` asks for both.
-    pub fn holds(&mut self, key: &StateKey, dir: Option<Direction>) -> bool {
-        self.searches = self.searches.wrapping_add(1);
+    /// Whether any state has the key on this side, on whatever interface (`pf.c pf_find_state_all`).
+    #[must_use]
+    pub fn holds(&self, key: &StateKey, side: KeySide) -> bool {
         let mut found = false;
-        self.each_with(key, |table, slot, side| {
-            found |= match dir {
-                None => true,
-                Some(d) => table.get(slot).is_some_and(|s| !s.translated() || side == KeySide::lookup(d)),
-            };
+        self.each_with(key, |table, slot, s| {
+            found |= s == side || table.get(slot).is_some_and(|s| !s.translated());
         });
         found
     }
@@ -581,6 +578,6 @@ mod tests {
         }
         insert(&mut t, key(9, UDP), Direction::In, FLOATING).unwrap();
         assert_eq!(t.len(), 3);
-        assert!(t.holds(&key(9, UDP), None) && !t.holds(&key(0, UDP), None));
+        assert!(t.holds(&key(9, UDP), KeySide::Wire) && !t.holds(&key(0, UDP), KeySide::Stack));
     }
 }

@@ -1,0 +1,39 @@
+//! What an operator does: kill states, flush, read.
+
+use crate::engine::Engine;
+use crate::engine::cx::seconds;
+use crate::host::Host;
+use crate::state::record::State;
+use crate::state::srcnode::SrcNode;
+
+impl Engine {
+    /// Removes every state for which `f` says so; gives their number.
+    pub fn kill_states<H: Host>(&mut self, host: &mut H, mut f: impl FnMut(&Self, u32, &State) -> bool) -> u32 {
+        let now = seconds(host.now_ms());
+        let (mut at, mut killed) = (self.table.first(), 0_u32);
+        for _ in 0..self.table.len() {
+            let Some(state) = self.table.get(at).copied() else { break };
+            let next = self.table.next(at);
+            if f(self, at, &state) {
+                self.remove_state(at, host, now);
+                killed = killed.saturating_add(1);
+            }
+            at = next;
+        }
+        killed
+    }
+
+    /// Removes every source node for which `f` says so, taking it from its states; gives their number.
+    pub fn kill_sources(&mut self, mut f: impl FnMut(&SrcNode) -> bool) -> u32 {
+        let mut killed = 0_u32;
+        for id in 0..self.nodes.limit() {
+            if self.nodes.get(id).is_some_and(&mut f) {
+                if let Some(key) = self.nodes.orphan(id) {
+                    self.rules.unpin_node(key.rule);
+                }
+                killed = killed.saturating_add(1);
+            }
+        }
+        killed
+    }
+}

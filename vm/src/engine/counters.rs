@@ -1,0 +1,109 @@
+//! What the engine counts beside rules, states and tables: reasons, limits, interfaces.
+
+use crate::packet::{DropReason, REASONS};
+use crate::rule::{Af, Direction};
+
+/// Names a limit counter (`LCNT_*`): order and names are one table.
+macro_rules! limits {
+    ($($(#[$doc:meta])* $id:ident $name:literal;)*) => {
+        /// A limit that was reached (`LCNT_*`).
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum LimitCounter { $($(#[$doc])* $id,)* }
+        impl LimitCounter {
+            /// All of them, in pf's order.
+            pub const ALL: &'static [LimitCounter] = &[$(LimitCounter::$id,)*];
+            /// The name `pfctl -vsi` prints.
+            #[must_use]
+            pub const fn name(self) -> &'static str { match self { $(LimitCounter::$id => $name,)* } }
+        }
+        /// Number of limit counters.
+        pub const LIMITS: usize = LimitCounter::ALL.len();
+    };
+}
+limits! {
+    /// `max` of a rule.
+    States "max states per rule";
+    /// `max-src-states`.
+    SrcStates "max-src-states";
+    /// `max-src-nodes`.
+    SrcNodes "max-src-nodes";
+    /// `max-src-conn`.
+    SrcConn "max-src-conn";
+    /// `max-src-conn-rate`.
+    SrcConnRate "max-src-conn-rate";
+    /// `overload <table>`.
+    OverloadTable "overload table insertion";
+    /// `overload … flush`.
+    OverloadFlush "overload flush states";
+    /// The table is flooded with handshakes.
+    SynFloods "synfloods detected";
+    /// Cookies given.
+    SyncookiesSent "syncookies sent";
+    /// Cookies that came back right.
+    SyncookiesValid "syncookies validated";
+}
+
+/// Packets and bytes of one interface: `[family][direction][passed or dropped]`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IfaceCounters {
+    /// Packets.
+    pub packets: [[[u64; 2]; 2]; 2],
+    /// Bytes.
+    pub bytes: [[[u64; 2]; 2]; 2],
+}
+
+impl IfaceCounters {
+    /// Counts a packet.
+    pub fn count(&mut self, af: Af, dir: Direction, passed: bool, len: u32) {
+        let (f, d, p) = (usize::from(af == Af::Inet6), usize::from(dir == Direction::Out), usize::from(!passed));
+        bump(&mut self.packets, f, d, p, 1);
+        bump(&mut self.bytes, f, d, p, u64::from(len));
+    }
+}
+
+fn bump(t: &mut [[[u64; 2]; 2]; 2], f: usize, d: usize, p: usize, n: u64) {
+    if let Some(c) = t.get_mut(f).and_then(|t| t.get_mut(d)).and_then(|t| t.get_mut(p)) {
+        *c = c.wrapping_add(n);
+    }
+}
+
+/// The counters of `pfctl -si`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    reasons: [u64; REASONS],
+    limits: [u64; LIMITS],
+}
+
+impl Counters {
+    /// Counts a reason.
+    pub fn reason(&mut self, r: DropReason) {
+        if let Some(c) = self.reasons.get_mut(r.index()) {
+            *c = c.wrapping_add(1);
+        }
+    }
+
+    /// Counts a limit.
+    pub fn limit(&mut self, l: LimitCounter) {
+        if let Some(c) = self.limits.get_mut(l as usize) {
+            *c = c.wrapping_add(1);
+        }
+    }
+
+    /// How often a reason was given.
+    #[must_use]
+    pub fn of_reason(&self, r: DropReason) -> u64 {
+        self.reasons.get(r.index()).copied().unwrap_or(0)
+    }
+
+    /// How often a limit was reached.
+    #[must_use]
+    pub fn of_limit(&self, l: LimitCounter) -> u64 {
+        self.limits.get(l as usize).copied().unwrap_or(0)
+    }
+
+    /// Back to zero (`pfctl -F info`).
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+}

@@ -1,0 +1,107 @@
+//! What travels with one packet through the engine.
+
+use crate::host::Host;
+use crate::packet::{DropReason, Packet, PacketDesc, PktMeta};
+use crate::rule::LogFlags;
+use crate::state::record::{NONE, SRC_NODE_KINDS};
+use crate::state::srcnode::SrcKind;
+
+/// What is to become of a packet while the engine works on it (`PF_*`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Goes on.
+    Pass,
+    /// Ends here.
+    Drop,
+    /// Was taken by the SYN proxy.
+    Synproxy,
+    /// Goes on in the other family.
+    AfTo,
+    /// Goes to a diversion socket.
+    Divert,
+}
+
+impl Action {
+    /// The name stories and traces give it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Drop => "drop",
+            Self::Synproxy => "synproxy-drop",
+            Self::AfTo => "af-rt",
+            Self::Divert => "divert",
+        }
+    }
+}
+
+/// One packet on its way.
+#[derive(Debug)]
+pub struct Cx<'c, 'p, H> {
+    /// The packet.
+    pub pkt: &'c mut Packet<'p>,
+    /// Its offload facts.
+    pub meta: &'c PktMeta,
+    /// Its description.
+    pub pd: PacketDesc,
+    /// The host.
+    pub host: &'c mut H,
+    /// The second it is.
+    pub now: u32,
+    /// The reason its log record shows.
+    pub reason: DropReason,
+    /// Its state.
+    pub state: Option<u32>,
+    /// The rule that decides, a place in the book.
+    pub rule: u32,
+    /// The anchor rule it was called by.
+    pub anchor: Option<u32>,
+    /// Whether its destination changed.
+    pub redirected: bool,
+    /// What asks for a log record.
+    pub log: LogFlags,
+    /// Whether it is logged whatever the rules say.
+    pub log_forced: bool,
+    /// Source nodes held for the state to be made, by [`SrcKind`].
+    pub nodes: [u32; SRC_NODE_KINDS],
+}
+
+impl<'c, 'p, H: Host> Cx<'c, 'p, H> {
+    /// Begins with a described packet.
+    pub fn new(pkt: &'c mut Packet<'p>, meta: &'c PktMeta, pd: PacketDesc, host: &'c mut H, rule: u32) -> Self {
+        let now = seconds(host.now_ms());
+        Self {
+            pkt,
+            meta,
+            pd,
+            host,
+            now,
+            reason: DropReason::Match,
+            state: None,
+            rule,
+            anchor: None,
+            redirected: false,
+            log: LogFlags::default(),
+            log_forced: false,
+            nodes: [NONE; SRC_NODE_KINDS],
+        }
+    }
+}
+
+/// The place of a kind of source node.
+#[must_use]
+pub fn node_of(nodes: &mut [u32; SRC_NODE_KINDS], kind: SrcKind) -> &mut u32 {
+    let [limit, nat, rdr, route] = nodes;
+    match kind {
+        SrcKind::Limit => limit,
+        SrcKind::Nat => nat,
+        SrcKind::Rdr => rdr,
+        SrcKind::Route => route,
+    }
+}
+
+/// Whole seconds, as pf counts time.
+#[must_use]
+pub fn seconds(ms: u64) -> u32 {
+    u32::try_from(ms / 1000).unwrap_or(u32::MAX)
+}

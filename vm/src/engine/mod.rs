@@ -1,0 +1,133 @@
+//! The engine: one packet in pf's order, from description to outcome.
+//!
+//! Source: `pf.c pf_test` and what it calls.
+//!
+//! [`Engine`] owns what outlives a packet: states, source nodes, rules in force and pinned, tables, counters. A packet
+//! travels in a [`cx::Cx`] through [`order`] (the order of `pf_test`), [`track`] (a known state), [`icmp`] (errors about
+//! others), [`test_rule`] (no state: the rules) and [`create`] (a new state).
+//!
+//! **Invariant:** nothing on a packet's way allocates, and no loop of it is longer than a capacity taken at load.
+
+pub mod control;
+pub mod counters;
+pub mod create;
+pub mod cx;
+mod env;
+mod hooks;
+pub mod icmp;
+pub mod ifaces;
+mod limits;
+pub mod load;
+pub mod order;
+pub mod outcome;
+pub mod purge;
+pub mod rules;
+pub mod send;
+pub mod tables;
+pub mod test_rule;
+pub mod track;
+
+use alloc::vec::Vec;
+
+use crate::exec::{DEFAULT_FUEL, Grove, Machine};
+use crate::host::Random;
+use crate::nat::pool::PoolState;
+use crate::rule::{Limits, Options, Syncookies, TIMEOUTS, Timeout};
+use crate::state::pool::OutOfMemory;
+use crate::state::srcnode::SrcNodes;
+use crate::state::table::StateTable;
+use crate::verify::{Body, Program};
+
+pub use order::Seen;
+pub use outcome::{Carried, Outcome, Reassembled, SendTo, Verdict};
+
+/// Everything that outlives a packet.
+#[derive(Debug)]
+pub struct Engine {
+    /// States.
+    pub table: StateTable,
+    /// Source nodes.
+    pub nodes: SrcNodes,
+    /// Rules in force and pinned.
+    pub rules: rules::RuleBook,
+    /// Tables.
+    pub tables: tables::TableSet,
+    /// Reasons and limits.
+    pub counters: counters::Counters,
+    /// Interfaces.
+    pub ifaces: ifaces::Ifaces,
+    /// Tags.
+    pub tags: ifaces::Tags,
+    /// Options in force.
+    pub options: Options,
+    /// Whether packets are looked at at all (`pfctl -e`, `-d`).
+    pub running: bool,
+    /// Half-open TCP states.
+    pub half_open: u32,
+    forest: Option<Grove<Program>>,
+    loaded: u16,
+    machine: Machine,
+    body: Body,
+    fuel: u32,
+    pool_states: Vec<Vec<PoolState>>,
+    next_slow: u32,
+}
+
+/// Options before anything is loaded.
+#[must_use]
+pub fn default_options() -> Options {
+    let mut timeouts = [0; TIMEOUTS];
+    for (to, t) in timeouts.iter_mut().zip(Timeout::ALL) {
+        *to = t.default_value();
+    }
+    Options {
+        timeouts,
+        adaptive_set: false,
+        limits: Limits {
+            states: 100_000,
+            src_nodes: 10_000,
+            frags: 5000,
+            tables: 1000,
+            table_entries: 200_000,
+            pktdelay_pkts: 10_000,
+            anchors: 512,
+        },
+        reassemble: true,
+        reassemble_no_df: false,
+        syncookies: Syncookies::Never,
+        debug: 3,
+        hostid: 0,
+        loginterface: None,
+    }
+}
+
+impl Engine {
+    /// An engine with room for `limits` and no rules.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] when there is no room.
+    pub fn new<R: Random + ?Sized>(limits: &Limits, random: &mut R) -> Result<Self, OutOfMemory> {
+        let mut word = || u64::from(random.random_u32()) << 32 | u64::from(random.random_u32());
+        let mut table = StateTable::new(limits.states, [word(), word()])?;
+        table.set_limit(limits.states);
+        Ok(Self {
+            table,
+            nodes: SrcNodes::new(limits.src_nodes, [word(), word()])?,
+            rules: rules::RuleBook::new()?,
+            tables: tables::TableSet::new(limits.tables, limits.table_entries)?,
+            counters: counters::Counters::default(),
+            ifaces: ifaces::Ifaces::default(),
+            tags: ifaces::Tags::default(),
+            options: default_options(),
+            running: true,
+            half_open: 0,
+            forest: None,
+            loaded: 0,
+            machine: Machine::new(),
+            body: Body::Code,
+            fuel: DEFAULT_FUEL,
+            pool_states: Vec::new(),
+            next_slow: 0,
+        })
+    }
+}

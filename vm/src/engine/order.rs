@@ -1,0 +1,397 @@
+//! The order of `pf_test` for one packet.
+//!
+//! Not running or skipped, description, normalisation, SYN cookies, TCP sanity, state, rules, MSS; then what state or
+//! rule ask for: options, scrubbing, tag, priority, diversion, log, counters.
+
+use crate::engine::Engine;
+use crate::engine::cx::{Action, Cx, seconds};
+use crate::engine::outcome::{Carried, Outcome, SendTo, Verdict};
+use crate::engine::rules::second;
+use crate::host::Host;
+use crate::nat::addr::is_loopback;
+use crate::packet::tcp_flags::{ACK, RST, SYN};
+use crate::packet::{DropReason, Packet, PacketDesc, PktMeta, describe};
+use crate::rule::{self, Af, Direction, Divert, LogFlags, RouteKind, RuleFlags};
+use crate::state::key::{KeySide, StateKey};
+use crate::state::record::{NONE, PeerState, StateFlags};
+use crate::table::{Counted, Op};
+
+/// Where a packet is seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Family.
+    pub af: Af,
+    /// Direction.
+    pub dir: Direction,
+    /// Whether it is on its way out of a host that forwards it.
+    pub forwarded: bool,
+    /// Interface, a live index.
+    pub iface: u16,
+}
+
+/// A packet that was described.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrived {
+    /// Its description.
+    pub pd: PacketDesc,
+    /// Where it is seen.
+    pub seen: Seen,
+    /// What it carries.
+    pub carried: Carried,
+}
+
+/// Low-delay bit of the TOS.
+const LOWDELAY: u8 = 0x10;
+
+impl Engine {
+    /// Decides about one packet, which is rewritten in place. `room` is where a reassembled packet is put.
+    pub fn process<H: Host>(
+        &mut self,
+        pkt: &mut Packet<'_>,
+        meta: &PktMeta,
+        seen: Seen,
+        carried: Carried,
+        room: &mut [u8],
+        host: &mut H,
+    ) -> Outcome {
+        let default = self.rules.default_place();
+        let mut carried = carried;
+        let free = !self.running || self.ifaces.skipped(seen.iface) || carried.generated || carried.diverted;
+        if free {
+            carried.diverted &= carried.generated;
+            return Outcome::untouched(default, carried);
+        }
+        let pd = match describe(pkt, meta, seen.af, seen.dir, seen.iface) {
+            Ok(pd) => pd,
+            Err(refusal) => {
+                self.counters.reason(refusal.reason);
+                return self.refused(pkt, seen, carried, refusal.reason);
+            }
+        };
+        self.normalized(pkt, meta, Arrived { pd, seen, carried }, room, host)
+    }
+
+    /// Sets what only the host knows.
+    pub(super) fn complete(pd: &mut PacketDesc, seen: Seen, carried: &Carried) {
+        pd.forwarded = seen.forwarded;
+        pd.received_on = carried.received_on;
+        pd.tag = carried.tag;
+        pd.prio = carried.prio;
+        if let Some((uid, gid)) = carried.owner.filter(|_| !seen.forwarded) {
+            pd.uid = Some(uid);
+            pd.gid = Some(gid);
+        }
+    }
+
+    /// A packet without a description: dropped, counted at the interface only.
+    pub(super) fn refused(
+        &mut self,
+        pkt: &Packet<'_>,
+        seen: Seen,
+        carried: Carried,
+        reason: DropReason,
+    ) -> Outcome {
+        let len = u32::try_from(pkt.len()).unwrap_or(u32::MAX);
+        self.ifaces.count(seen.iface, seen.af, seen.dir, false, len);
+        let place = self.rules.default_place();
+        Outcome {
+            verdict: Verdict::Drop,
+            action: Some(Action::Drop),
+            reason,
+            logged: true,
+            ..Outcome::untouched(place, carried)
+        }
+    }
+
+    /// A described packet, past normalisation.
+    pub(super) fn decide<H: Host>(
+        &mut self,
+        pkt: &mut Packet<'_>,
+        meta: &PktMeta,
+        pd: PacketDesc,
+        carried: Carried,
+        host: &mut H,
+    ) -> Outcome {
+        let place = self.rules.default_place();
+        let mut cx = Cx::new(pkt, meta, pd, host, place);
+        let mut small_ack = false;
+        let action = if cx.pd.fragment {
+            let action = self.test_rule(&mut cx);
+            if action == Action::Pass { action } else { self.refuse(&mut cx, DropReason::Fragment) }
+        } else if cx.pd.icmp().is_some() {
+            let action = self.test_state_icmp(&mut cx);
+            self.state_or_rules(&mut cx, action)
+        } else {
+            small_ack = cx.pd.tcp().is_some_and(|t| t.flags & ACK != 0) && cx.pd.p_len == 0;
+            self.other_than_icmp(&mut cx)
+        };
+        self.finish(cx, action, small_ack, carried)
+    }
+
+    /// What a state decided stands; without one the rules are asked.
+    fn state_or_rules<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>, action: Action) -> Action {
+        match cx.state {
+            Some(slot) if matches!(action, Action::Pass | Action::AfTo) => {
+                if let Some(s) = self.table.get(slot) {
+                    cx.rule = s.rule;
+                    cx.anchor = self.table.ext(s).map(|e| e.anchor).filter(|a| *a != NONE);
+                    cx.log |= LogFlags(u32::from(s.log));
+                }
+                action
+            }
+            Some(_) => action,
+            None => self.test_rule(cx),
+        }
+    }
+
+    /// TCP, UDP and protocols known by their addresses.
+    fn other_than_icmp<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>) -> Action {
+        if cx.pd.tcp().is_some() {
+            if self.cookie_instead(cx) {
+                return Action::Drop;
+            }
+            if let Err(reason) = self.sane_tcp(cx) {
+                return match reason {
+                    Some(r) => {
+                        self.counters.reason(r);
+                        Action::Drop
+                    }
+                    None => Action::Drop,
+                };
+            }
+        }
+        let pd = &cx.pd;
+        let key = StateKey::of_packet(pd.af, pd.proto, pd.dir, (pd.src, pd.sport), (pd.dst, pd.dport));
+        let mut slot = self.find_state(cx, &key);
+        if let Some(done) = self.cookie_back(cx, &key, &mut slot) {
+            return done;
+        }
+        cx.state = slot;
+        let action = match slot {
+            Some(s) => self.test_state(cx, s),
+            None => Action::Drop,
+        };
+        let action = self.state_or_rules(cx, action);
+        if cx.pd.tcp().is_some() {
+            let max = match cx.state.and_then(|s| self.table.get(s)) {
+                Some(s) => self.table.ext(s).map_or(0, |e| e.max_mss),
+                None => self.rules.get(cx.rule).map_or(0, |e| e.rule.max_mss),
+            };
+            if max != 0 {
+                self.limit_mss(cx, max);
+            }
+        }
+        action
+    }
+
+    /// An ACK that may bring a cookie back: no state, or one that is over.
+    pub(super) fn may_be_cookie<H: Host>(&self, cx: &Cx<'_, '_, H>, slot: Option<u32>) -> bool {
+        let closed = match slot.and_then(|s| self.table.get(s)) {
+            None => true,
+            Some(s) => s.src.state >= PeerState::FIN_WAIT_2 && s.dst.state >= PeerState::FIN_WAIT_2,
+        };
+        closed
+            && cx.pd.dir == Direction::In
+            && cx.pd.tcp().is_some_and(|t| t.flags & (SYN | ACK | RST) == ACK)
+    }
+
+    /// The last part: what state or rule ask for beyond the verdict.
+    fn finish<H: Host>(
+        &mut self,
+        mut cx: Cx<'_, '_, H>,
+        action: Action,
+        small_ack: bool,
+        carried: Carried,
+    ) -> Outcome {
+        let mut action = action;
+        let mut out = Outcome::untouched(cx.rule, carried);
+        if action != Action::Drop {
+            action = self.apply(&mut cx, action, small_ack, &mut out);
+        }
+        if cx.redirected {
+            out.to_loopback = is_loopback(cx.pd.af, &cx.pd.dst);
+            out.reroute = cx.pd.dir == Direction::Out;
+        }
+        if action == Action::Pass {
+            let divert = self.rules.get(cx.rule).and_then(|e| e.rule.divert);
+            match divert {
+                Some(Divert::Packet { .. }) => action = Action::Divert,
+                Some(d) if cx.pd.dir == Direction::In => out.divert = Some(d),
+                _ => {}
+            }
+        }
+        out.logged = cx.log_forced || cx.log != LogFlags(0);
+        self.count(&cx, action);
+        out.action = Some(action);
+        out.reason = cx.reason;
+        out.rule = cx.rule;
+        out.anchor = cx.anchor;
+        out.state = cx.state;
+        out.verdict = match action {
+            Action::Pass => Verdict::Pass,
+            Action::Drop => Verdict::Drop,
+            Action::Synproxy => Verdict::Consumed,
+            Action::Divert => match self.rules.get(cx.rule).and_then(|e| e.rule.divert) {
+                Some(Divert::Packet { port }) => Verdict::Divert(port),
+                _ => Verdict::Drop,
+            },
+            Action::AfTo => match self.change_family(&mut cx) {
+                true => Verdict::Reroute,
+                false => Verdict::Drop,
+            },
+        };
+        out.carried.tag = cx.pd.tag;
+        if out.verdict == Verdict::Reroute {
+            out.carried.generated = true;
+        }
+        if out.verdict == Verdict::Pass {
+            out.send_to = self.send_to(&cx);
+        }
+        out
+    }
+
+    /// Options, scrubbing, tag, priority, delay, queue: of the state, else of the rule.
+    fn apply<H: Host>(
+        &mut self,
+        cx: &mut Cx<'_, '_, H>,
+        action: Action,
+        small_ack: bool,
+        out: &mut Outcome,
+    ) -> Action {
+        let urgent = small_ack || cx.pd.tos & LOWDELAY != 0;
+        let state = cx.state.and_then(|s| self.table.get(s)).copied();
+        let mut action = action;
+        let (flags, min_ttl, tos, prio, delay, queue) = match &state {
+            Some(s) => {
+                if action == Action::Pass && cx.pd.badopts.any() && !s.flags.has(StateFlags::ALLOW_OPTS) {
+                    action = self.refuse(cx, DropReason::IpOption);
+                    cx.log_forced = true;
+                }
+                let ext = self.table.ext(s).copied().unwrap_or_default();
+                if ext.tag != 0 {
+                    cx.pd.tag = ext.tag;
+                }
+                (s.flags, ext.min_ttl, ext.set_tos, ext.prio, ext.delay, ext.queue)
+            }
+            None => {
+                let Some(r) = self.rules.get(cx.rule).map(|e| e.rule) else { return action };
+                let queue = r.queue.map(|q| q.map_or(u16::MAX, |q| q.0));
+                let delay = if r.flags.has(RuleFlags::SET_DELAY) { r.delay } else { 0 };
+                (super::create::scrub_flags(&r), r.min_ttl, r.tos, r.prio, delay, queue)
+            }
+        };
+        self.scrub_packet(cx, flags, min_ttl, tos);
+        let pick = |pair: [u8; 2]| if urgent { pair[1] } else { pair[0] };
+        if flags.has(StateFlags::SET_PRIO) {
+            out.carried.prio = pick(prio);
+        }
+        let [ordinary, fast] = queue;
+        let q = if urgent { fast } else { ordinary };
+        out.queue = (action == Action::Pass && q != u16::MAX).then_some(q);
+        out.delay = delay;
+        action
+    }
+
+    /// Where the state sends the packet, if anywhere.
+    fn send_to<H: Host>(&self, cx: &Cx<'_, '_, H>) -> Option<SendTo> {
+        let s = self.table.get(cx.state?)?;
+        let e = self.table.ext(s)?;
+        let kind = e.rt?;
+        let with = s.direction() == cx.pd.dir;
+        let applies = match kind {
+            RouteKind::DupTo => true,
+            RouteKind::ReplyTo => !with,
+            RouteKind::RouteTo => with,
+        };
+        applies.then_some(SendTo { kind, hop: e.rt_addr })
+    }
+
+    /// Counts the packet at its interface, rule, anchor, state, source nodes, match rules and tables
+    /// (`pf_counters_inc`).
+    fn count<H: Host>(&mut self, cx: &Cx<'_, '_, H>, action: Action) {
+        let (pd, len) = (&cx.pd, cx.pd.tot_len);
+        self.ifaces.count(pd.iface, pd.af, pd.dir, action == Action::Pass, len);
+        let blocks = self.rules.get(cx.rule).is_some_and(|e| e.rule.action == rule::Action::Block);
+        if !(matches!(action, Action::Pass | Action::AfTo) || blocks) {
+            return;
+        }
+        let out = second(pd.dir);
+        for place in [Some(cx.rule), cx.anchor].into_iter().flatten() {
+            if let Some(e) = self.rules.get_mut(place) {
+                e.count(out, len);
+            }
+        }
+        let mut ends = (pd.src, pd.dst);
+        if let Some(slot) = cx.state {
+            ends = self.count_state(slot, pd, len).unwrap_or(ends);
+        }
+        self.count_tables(cx.rule, pd, ends, len);
+    }
+
+    /// Counts at a state and what hangs on it; gives the ends its tables are asked about.
+    fn count_state(&mut self, slot: u32, pd: &PacketDesc, len: u32) -> Option<(rule::Addr, rule::Addr)> {
+        let out = second(pd.dir);
+        let s = self.table.get_mut(slot)?;
+        let with = s.direction() == pd.dir;
+        let [p0, p1] = &mut s.packets;
+        let [b0, b1] = &mut s.bytes;
+        let (p, b) = if with { (p0, b0) } else { (p1, b1) };
+        *p = p.wrapping_add(1);
+        *b = b.wrapping_add(u64::from(len));
+        let dir = s.direction();
+        let side = if dir == Direction::In { KeySide::Stack } else { KeySide::Wire };
+        let s = *s;
+        let e = self.table.ext(&s).copied();
+        let key = s.key(side, e.as_ref());
+        let [a0, a1] = key.addr;
+        let ends = if dir == Direction::In { (a0, a1) } else { (a1, a0) };
+        if let Some(e) = e {
+            for id in e.src_nodes {
+                if let Some(n) = self.nodes.get_mut(id) {
+                    let [p0, p1] = &mut n.packets;
+                    let [b0, b1] = &mut n.bytes;
+                    let (p, b) = if out { (p1, b1) } else { (p0, b0) };
+                    *p = p.wrapping_add(1);
+                    *b = b.wrapping_add(u64::from(len));
+                }
+            }
+            let mut at = e.matches;
+            for _ in 0..super::test_rule::MAX_HITS {
+                let Some(block) = self.table.matches.get(at).copied() else { break };
+                for r in block.rules {
+                    if let Some(entry) = self.rules.get_mut(r) {
+                        entry.count(!with, len);
+                        self.count_tables(r, pd, ends, len);
+                    }
+                }
+                at = block.next;
+            }
+        }
+        Some(ends)
+    }
+
+    /// Counts at the tables a rule names.
+    fn count_tables(&mut self, place: u32, pd: &PacketDesc, ends: (rule::Addr, rule::Addr), len: u32) {
+        let Some(e) = self.rules.get(place) else { return };
+        let action = e.rule.action;
+        for (named, addr) in [(e.src_table, ends.0), (e.dst_table, ends.1)] {
+            if let Some((slot, negated)) = named {
+                let packet = Counted { dir: pd.dir, op: Op::of(action), not: negated, bytes: len };
+                self.tables.all.count(slot, pd.af, &addr, packet);
+            }
+        }
+    }
+
+    /// The TTL a rule's resets carry.
+    pub(super) fn return_ttl(&self, place: u32) -> u8 {
+        match self.rules.get(place).map(|e| e.rule.returns) {
+            Some(rule::Return::Rst { ttl }) => ttl,
+            _ => 0,
+        }
+    }
+
+    /// The second it is.
+    pub(super) fn now<H: Host>(host: &H) -> u32 {
+        seconds(host.now_ms())
+    }
+}

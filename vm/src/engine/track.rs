@@ -1,0 +1,343 @@
+//! A packet of a known state: does it fit, what does it change, how is it rewritten.
+//!
+//! Source: `pf.c pf_test_state`, `pf_synproxy`, `pf_tcp_track_full`, `pf_tcp_track_sloppy`.
+
+use crate::engine::Engine;
+use crate::engine::cx::{Action, Cx};
+use crate::engine::send::Segment;
+use crate::host::Host;
+use crate::nat::rewrite::{self, Target};
+use crate::packet::tcp_flags::{ACK, RST, SYN};
+use crate::packet::{DropReason, Packet, PacketDesc, proto};
+use crate::rule::Af;
+use crate::state::key::{Idx, KeySide, StateKey};
+use crate::state::record::{PeerState, StateFlags, StateTimeout, WSCALE_FLAG};
+use crate::state::synproxy::{self, Emit, Proxied};
+use crate::state::tcp::{self, Fit, Mode};
+use crate::state::{other, tcp::Segment as Seg};
+use crate::wire::tcp as wire_tcp;
+
+/// A bounded copy of a segment's options, and how long it is.
+#[must_use]
+pub fn options_of(pkt: &Packet<'_>, pd: &PacketDesc) -> ([u8; wire_tcp::MAX_OPTIONS], usize) {
+    let mut room = [0; wire_tcp::MAX_OPTIONS];
+    let len = pd.tcp().map_or(0, |t| usize::from(t.header).saturating_sub(20)).min(room.len());
+    let off = usize::try_from(pd.off).unwrap_or(usize::MAX).saturating_add(20);
+    let read = room.get_mut(..len).is_some_and(|r| pkt.read(off, r));
+    (room, if read { len } else { 0 })
+}
+
+/// What tracking needs of a segment.
+#[must_use]
+pub fn segment_of(pkt: &Packet<'_>, pd: &PacketDesc) -> Seg {
+    let Some(t) = pd.tcp() else { return Seg::default() };
+    let mut wscale = 0;
+    if t.flags & SYN != 0 && t.header > 20 {
+        let (opts, n) = options_of(pkt, pd);
+        wscale = wire_tcp::window_scale(opts.get(..n).unwrap_or_default()).map_or(0, |s| s.min(14) | WSCALE_FLAG);
+    }
+    Seg { seq: t.seq, ack: t.ack, win: t.win, flags: t.flags, len: pd.p_len, wscale }
+}
+
+/// The key a packet of the state is rewritten to (`nk`), and whether the family changes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OtherKey {
+    /// The key.
+    pub key: StateKey,
+    /// Which of its elements is the source.
+    pub source: Idx,
+    /// Whether it is of the other family.
+    pub changes: bool,
+}
+
+impl OtherKey {
+    /// The rewritten packet's ends.
+    pub(super) const fn target(&self) -> Target {
+        let (src, sport) = self.key.end(self.source);
+        let (dst, dport) = self.key.end(self.source.other());
+        Target { src, dst, sport, dport }
+    }
+}
+
+impl Engine {
+    /// Whether a packet runs through an `af-to` state against the order of its keys (`PF_REVERSED_KEY`).
+    pub(super) fn reversed(&self, slot: u32, af: Af) -> bool {
+        let (Some(w), Some(s)) = (self.table.key(slot, KeySide::Wire), self.table.key(slot, KeySide::Stack)) else {
+            return false;
+        };
+        w.af != s.af && w.af != af
+    }
+
+    /// The key packets of this description are rewritten to, `None` when the state does not translate.
+    pub(super) fn other_key(&self, slot: u32, pd: &PacketDesc) -> Option<OtherKey> {
+        if !self.table.get(slot)?.translated() {
+            return None;
+        }
+        let idx = if self.reversed(slot, pd.af) { Idx::source(pd.dir) } else { Idx::dest(pd.dir) };
+        // Element 0 of a state's pair of keys is the wire key, element 1 the stack key.
+        let side = match idx {
+            Idx::Zero => KeySide::Wire,
+            Idx::One => KeySide::Stack,
+        };
+        let key = self.table.key(slot, side)?;
+        let changes = key.af != pd.af;
+        let source = if changes { Idx::dest(pd.dir) } else { Idx::source(pd.dir) };
+        Some(OtherKey { key, source, changes })
+    }
+
+    /// A packet of a state. `Drop` with `cx.state` cleared means: the state is over, ask the rules.
+    pub(super) fn test_state<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>, slot: u32) -> Action {
+        let Some(dir) = self.table.get(slot).map(|s| s.direction()) else { return Action::Drop };
+        let forward = cx.pd.dir == dir;
+        if cx.pd.proto == proto::TCP {
+            if let Some(action) = self.track_tcp(cx, slot, forward) {
+                return action;
+            }
+        } else {
+            let (now, p) = (cx.now, cx.pd.proto);
+            self.change(slot, |s| {
+                let (src, dst) = s.peers_mut(forward);
+                let t = other::track(p, src, dst);
+                s.set_timeout(StateTimeout::Named(t));
+                s.expire = now;
+            });
+        }
+        self.rewrite_known(cx, slot)
+    }
+
+    /// Rewrites a packet to the state's other key.
+    fn rewrite_known<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>, slot: u32) -> Action {
+        let Some(nk) = self.other_key(slot, &cx.pd) else { return Action::Pass };
+        let to = nk.target();
+        if nk.changes {
+            cx.pd.naf = nk.key.af;
+            (cx.pd.nsaddr, cx.pd.ndaddr) = (to.src, to.dst);
+        }
+        match rewrite::known(cx.pkt, cx.meta, &mut cx.pd, &to) {
+            Ok(done) => {
+                cx.redirected |= done.destination;
+                if nk.changes { Action::AfTo } else { Action::Pass }
+            }
+            Err(_) => self.refuse(cx, DropReason::Memory),
+        }
+    }
+
+    /// Drops for a reason that is counted and shown.
+    pub(super) fn refuse<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>, reason: DropReason) -> Action {
+        self.counters.reason(reason);
+        cx.reason = reason;
+        Action::Drop
+    }
+
+    /// Tracks a segment; `None` lets it pass.
+    fn track_tcp<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>, slot: u32, forward: bool) -> Option<Action> {
+        let seg = segment_of(cx.pkt, &cx.pd);
+        if let Some(action) = self.proxy(cx, slot, &seg, forward) {
+            return Some(action);
+        }
+        let state = *self.table.get(slot)?;
+        if seg.opens() {
+            let both = |at: PeerState| state.src.state >= at && state.dst.state >= at;
+            if both(PeerState::FIN_WAIT_2) {
+                // A new conversation with the ends of one that is over.
+                self.change(slot, |s| s.set_timeout(StateTimeout::Purge));
+                cx.state = None;
+                return Some(Action::Drop);
+            }
+            if both(PeerState::ESTABLISHED) {
+                self.challenge(cx, slot, forward);
+                return Some(Action::Drop);
+            }
+        }
+        let fits = if state.flags.has(StateFlags::SLOPPY) {
+            self.track_sloppy(cx, slot, &seg, forward)
+        } else {
+            self.track_full(cx, slot, &seg, forward != self.reversed(slot, cx.pd.af))
+        };
+        match fits {
+            Ok(()) => None,
+            Err(reason) => Some(match reason {
+                Some(r) => self.refuse(cx, r),
+                None => Action::Drop,
+            }),
+        }
+    }
+
+    /// A SYN on a conversation in full swing: its sender is asked whether it means it.
+    fn challenge<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>, slot: u32, forward: bool) {
+        let Some(mut s) = self.table.get(slot).copied() else { return };
+        let ttl = self.return_ttl(s.rule);
+        let (src, dst) = s.peers_mut(forward);
+        let out = self.answer(&cx.pd, dst.seqlo, src.seqlo, ACK, ttl);
+        self.send_tcp(cx.host, cx.pd.af, &out);
+    }
+
+    /// A segment back to the sender of the packet at hand.
+    pub(super) const fn answer(&self, pd: &PacketDesc, seq: u32, ack: u32, flags: u8, ttl: u8) -> Segment {
+        Segment {
+            from: (pd.dst, pd.dport),
+            to: (pd.src, pd.sport),
+            seq,
+            ack,
+            flags,
+            win: 0,
+            mss: 0,
+            ttl,
+            generated: true,
+            tag: 0,
+        }
+    }
+
+    /// The segments of a handshake the filter proxies.
+    fn proxy<H: Host>(
+        &mut self,
+        cx: &mut Cx<'_, '_, H>,
+        slot: u32,
+        seg: &Seg,
+        forward: bool,
+    ) -> Option<Action> {
+        let mut outcome = self.change(slot, |s| synproxy::client(&mut s.src, seg, forward))?;
+        if outcome == Proxied::Complete {
+            if self.has_nodes(slot) && !self.connection_allowed(slot, cx.now) {
+                return Some(self.refuse(cx, DropReason::SrcLimit));
+            }
+            self.change(slot, |s| s.src.state = PeerState::PROXY_DST);
+            outcome = Proxied::Not;
+        }
+        if outcome == Proxied::Not {
+            let host = &mut *cx.host;
+            outcome = self.change(slot, |s| {
+                let crate::state::State { src, dst, .. } = s;
+                synproxy::server(src, dst, seg, forward, host)
+            })?;
+        }
+        match outcome {
+            Proxied::Not | Proxied::Complete => None,
+            Proxied::Drop => Some(self.refuse(cx, DropReason::Synproxy)),
+            Proxied::Taken(emits) => {
+                for emit in emits.iter().flatten() {
+                    self.send_emit(cx, slot, emit);
+                }
+                self.counters.reason(DropReason::Synproxy);
+                cx.reason = DropReason::Synproxy;
+                Some(Action::Synproxy)
+            }
+        }
+    }
+
+    fn send_emit<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>, slot: u32, emit: &Emit) {
+        let side = match Idx::dest(cx.pd.dir) {
+            Idx::Zero => KeySide::Wire,
+            Idx::One => KeySide::Stack,
+        };
+        let onward = self.table.key(slot, side);
+        let (mss, tag) = self.table.get(slot).and_then(|s| self.table.ext(s)).map_or((0, 0), |e| (e.mss, e.tag));
+        let out = Segment::of(emit, &cx.pd, onward.as_ref(), mss, tag);
+        self.send_tcp(cx.host, cx.pd.af, &out);
+    }
+
+    /// Whether a state holds source nodes.
+    fn has_nodes(&self, slot: u32) -> bool {
+        let ext = self.table.get(slot).and_then(|s| self.table.ext(s));
+        ext.is_some_and(|e| e.src_nodes.iter().any(|n| *n != crate::state::record::NONE))
+    }
+
+    fn track_full<H: Host>(
+        &mut self,
+        cx: &mut Cx<'_, '_, H>,
+        slot: u32,
+        seg: &Seg,
+        forward: bool,
+    ) -> Result<(), Option<DropReason>> {
+        self.scrub_begin(cx, slot, forward)?;
+        let host = &mut *cx.host;
+        let (seen, patch, diff) = self
+            .change(slot, |s| {
+                let (src, dst) = s.peers_mut(forward);
+                let (seen, patch) = tcp::observe(src, dst, seg, host);
+                (seen, patch, dst.seqdiff)
+            })
+            .ok_or(None)?;
+        if let Some(p) = patch {
+            rewrite::sequence(cx.pkt, cx.meta, &mut cx.pd, Some(p.seq), Some(p.ack))
+                .map_err(|_| Some(DropReason::Memory))?;
+        }
+        if diff != 0 {
+            rewrite::sack(cx.pkt, cx.meta, &cx.pd, diff).map_err(|_| Some(DropReason::Memory))?;
+        }
+        let fit = self
+            .change(slot, |s| {
+                let (src, dst) = s.peers_mut(forward);
+                tcp::judge(src, dst, seg, &seen)
+            })
+            .ok_or(None)?;
+        if fit == Fit::No {
+            self.mismatch(cx, slot, seg, forward);
+            return Err(Some(DropReason::StateMismatch));
+        }
+        self.scrub_track(cx, slot, forward)?;
+        let mode = if fit == Fit::Window { Mode::Full } else { Mode::Loose };
+        let complete = self
+            .change(slot, |s| {
+                let (src, dst) = s.peers_mut(forward);
+                tcp::slide(src, dst, &seen);
+                tcp::advance(src, dst, seg.flags, mode)
+            })
+            .ok_or(None)?;
+        if complete && self.has_nodes(slot) && !self.connection_allowed(slot, cx.now) {
+            return Err(Some(DropReason::SrcLimit));
+        }
+        let now = cx.now;
+        self.change(slot, |s| {
+            let (src, dst) = s.peers_mut(forward);
+            tcp::reset(src, dst, seg.flags);
+            let t = tcp::timeout(src.state, dst.state);
+            if fit == Fit::Window {
+                s.expire = now;
+                s.set_timeout(StateTimeout::Named(t));
+            }
+        });
+        Ok(())
+    }
+
+    /// A segment that does not fit while both sides are in their handshake: its sender is reset.
+    fn mismatch<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>, slot: u32, seg: &Seg, forward: bool) {
+        let Some(s) = self.table.get(slot).copied() else { return };
+        if s.src.state != PeerState::SYN_SENT || s.dst.state != PeerState::SYN_SENT {
+            return;
+        }
+        if !seg.has(RST) {
+            let ack = cx.pd.tcp().map_or(0, |t| t.ack);
+            let out = self.answer(&cx.pd, ack, 0, RST, self.return_ttl(s.rule));
+            self.send_tcp(cx.host, cx.pd.af, &out);
+        }
+        self.change(slot, |s| tcp::forget(s.peers_mut(forward).0));
+    }
+
+    fn track_sloppy<H: Host>(
+        &mut self,
+        cx: &mut Cx<'_, '_, H>,
+        slot: u32,
+        seg: &Seg,
+        forward: bool,
+    ) -> Result<(), Option<DropReason>> {
+        let complete = self
+            .change(slot, |s| {
+                let (src, dst) = s.peers_mut(forward);
+                tcp::advance(src, dst, seg.flags, Mode::Sloppy)
+            })
+            .ok_or(None)?;
+        if complete && self.has_nodes(slot) && !self.connection_allowed(slot, cx.now) {
+            return Err(Some(DropReason::SrcLimit));
+        }
+        let now = cx.now;
+        self.change(slot, |s| {
+            let (src, dst) = s.peers_mut(forward);
+            tcp::reset(src, dst, seg.flags);
+            let t = tcp::timeout(src.state, dst.state);
+            s.expire = now;
+            s.set_timeout(StateTimeout::Named(t));
+        });
+        Ok(())
+    }
+}
