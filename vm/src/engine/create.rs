@@ -119,11 +119,8 @@ pub fn keys(pd: &PacketDesc, target: &[u8; 16]) -> (StateKey, StateKey) {
     let (src, dst) = neighbour(pd, target);
     let seen = StateKey::of_packet(pd.af, pd.proto, pd.dir, (src, pd.sport), (dst, pd.dport));
     let changes = pd.af != pd.naf;
-    let plain = !changes
-        && pd.nsaddr == pd.src
-        && pd.ndaddr == pd.dst
-        && pd.nsport == pd.sport
-        && pd.ndport == pd.dport;
+    let plain =
+        !changes && pd.nsaddr == pd.src && pd.ndaddr == pd.dst && pd.nsport == pd.sport && pd.ndport == pd.dport;
     if plain {
         return (seen, seen);
     }
@@ -187,11 +184,7 @@ impl Engine {
         }
     }
 
-    fn try_create<H: Host>(
-        &mut self,
-        cx: &mut Cx<'_, '_, H>,
-        m: &Making<'_>,
-    ) -> Result<Action, Option<DropReason>> {
+    fn try_create<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>, m: &Making<'_>) -> Result<Action, Option<DropReason>> {
         let rule = self.rules.get(m.rule).ok_or(Some(DropReason::Memory))?.rule;
         if self.table.len() >= self.table.limit() {
             return Err(Some(DropReason::Memory));
@@ -364,10 +357,8 @@ impl Engine {
     /// `synproxy state`: the client gets its answer from the filter.
     fn begin_proxy<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>, rule: &Rule, slot: u32) -> Action {
         let seg = segment_of(cx.pkt, &cx.pd);
-        let proxied = cx.pd.proto == proto::TCP
-            && seg.opens()
-            && rule.keep == Keep::Synproxy
-            && cx.pd.dir == Direction::In;
+        let proxied =
+            cx.pd.proto == proto::TCP && seg.opens() && rule.keep == Keep::Synproxy && cx.pd.dir == Direction::In;
         if !proxied {
             return Action::Pass;
         }

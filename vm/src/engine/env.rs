@@ -196,8 +196,7 @@ impl Engine {
         let Some(unit) = of(e.nat_rule).or(of(s.rule)).and_then(|r| r.site).map(|s| s.unit) else { return };
         let (own, nat) = (of(s.rule).map(|e| e.rule), of(e.nat_rule).map(|e| e.rule));
         let route = own.and_then(|r| r.route).map(|r| (r.pool, e.rt_addr));
-        let counted =
-            Counted { nat: nat.and_then(|r| r.nat), rdr: nat.and_then(|r| r.rdr), route };
+        let counted = Counted { nat: nat.and_then(|r| r.nat), rdr: nat.and_then(|r| r.rdr), route };
         if counted == Counted::default() {
             return;
         }

@@ -64,9 +64,8 @@ impl Ifaces {
                 }
             }
             let main = programs.first();
-            let skipped = main.is_some_and(|p| {
-                p.skips().iter().any(|id| p.iface(*id).is_some_and(|name| l.is(p.text(*name))))
-            });
+            let skipped =
+                main.is_some_and(|p| p.skips().iter().any(|id| p.iface(*id).is_some_and(|name| l.is(p.text(*name)))));
             let counters = self.row(l.index).map(|r| r.counters).unwrap_or_default();
             if rows.len() < rows.capacity() {
                 rows.push(Row { index: l.index, skipped, members, counters });

@@ -84,13 +84,7 @@ impl Engine {
     }
 
     /// A packet without a description: dropped, counted at the interface only.
-    pub(super) fn refused(
-        &mut self,
-        pkt: &Packet<'_>,
-        seen: Seen,
-        carried: Carried,
-        reason: DropReason,
-    ) -> Outcome {
+    pub(super) fn refused(&mut self, pkt: &Packet<'_>, seen: Seen, carried: Carried, reason: DropReason) -> Outcome {
         let len = u32::try_from(pkt.len()).unwrap_or(u32::MAX);
         self.ifaces.count(seen.iface, seen.af, seen.dir, false, len);
         let place = self.rules.default_place();
@@ -190,19 +184,11 @@ impl Engine {
             None => true,
             Some(s) => s.src.state >= PeerState::FIN_WAIT_2 && s.dst.state >= PeerState::FIN_WAIT_2,
         };
-        closed
-            && cx.pd.dir == Direction::In
-            && cx.pd.tcp().is_some_and(|t| t.flags & (SYN | ACK | RST) == ACK)
+        closed && cx.pd.dir == Direction::In && cx.pd.tcp().is_some_and(|t| t.flags & (SYN | ACK | RST) == ACK)
     }
 
     /// The last part: what state or rule ask for beyond the verdict.
-    fn finish<H: Host>(
-        &mut self,
-        mut cx: Cx<'_, '_, H>,
-        action: Action,
-        small_ack: bool,
-        carried: Carried,
-    ) -> Outcome {
+    fn finish<H: Host>(&mut self, mut cx: Cx<'_, '_, H>, action: Action, small_ack: bool, carried: Carried) -> Outcome {
         let mut action = action;
         let mut out = Outcome::untouched(cx.rule, carried);
         if action != Action::Drop {
@@ -251,13 +237,7 @@ impl Engine {
     }
 
     /// Options, scrubbing, tag, priority, delay, queue: of the state, else of the rule.
-    fn apply<H: Host>(
-        &mut self,
-        cx: &mut Cx<'_, '_, H>,
-        action: Action,
-        small_ack: bool,
-        out: &mut Outcome,
-    ) -> Action {
+    fn apply<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>, action: Action, small_ack: bool, out: &mut Outcome) -> Action {
         let urgent = small_ack || cx.pd.tos & LOWDELAY != 0;
         let state = cx.state.and_then(|s| self.table.get(s)).copied();
         let mut action = action;

@@ -136,8 +136,7 @@ impl Engine {
         let none = [0; TIMEOUTS];
         let (scanned, n) = self.table.scan(limit, &mut gone, |table, slot| {
             table.get(slot).is_some_and(|s| {
-                let (rule, rule_states) =
-                    rules.get(s.rule).map_or((&none, 0), |e| (&e.rule.timeouts, e.states));
+                let (rule, rule_states) = rules.get(s.rule).map_or((&none, 0), |e| (&e.rule.timeouts, e.states));
                 expires(s, &Load { defaults: &options.timeouts, states, rule, rule_states }) <= now
             })
         });

@@ -9,9 +9,7 @@
 use alloc::vec::Vec;
 
 use crate::exec::{Site, UnitId};
-use crate::rule::{
-    Action, Direction, Keep, LogFlags, Return, Rule, RuleFlags, RuleId, RulesetId, StrRef, TIMEOUTS,
-};
+use crate::rule::{Action, Direction, Keep, LogFlags, Return, Rule, RuleFlags, RuleId, RulesetId, StrRef, TIMEOUTS};
 use crate::state::pool::{OutOfMemory, Pool, room};
 use crate::state::record::NONE;
 use crate::state::threshold::Threshold;

@@ -7,10 +7,10 @@ use crate::engine::counters::LimitCounter;
 use crate::engine::create::{Actions, Making, held};
 use crate::engine::cx::{Action, Cx};
 use crate::engine::icmp::map_of;
-use crate::engine::track::segment_of;
 use crate::engine::ifaces::{Ifaces, Tags};
 use crate::engine::rules::RuleBook;
 use crate::engine::tables::TableSet;
+use crate::engine::track::segment_of;
 use crate::exec::{self, Context, Question, Site, Step, UnitId};
 use crate::host::Host;
 use crate::isa::RouteTest;
@@ -129,14 +129,7 @@ impl Engine {
         let last = m.translated.map(|(unit, t)| Site { unit, rule: t.rule });
         let nat_rule = last.filter(|s| self.counts_states(*s)).map(|s| self.rules.place(s));
         let hits = m.hits.get(..m.count).unwrap_or_default();
-        let making = Making {
-            rule: cx.rule,
-            anchor: cx.anchor,
-            nat_rule,
-            actions,
-            hits,
-            tag: m.tag.unwrap_or(0),
-        };
+        let making = Making { rule: cx.rule, anchor: cx.anchor, nat_rule, actions, hits, tag: m.tag.unwrap_or(0) };
         match self.create_state(cx, &making) {
             Action::Pass => self.rewrite_first(cx, map),
             other => other,

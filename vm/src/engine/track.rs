@@ -189,13 +189,7 @@ impl Engine {
     }
 
     /// The segments of a handshake the filter proxies.
-    fn proxy<H: Host>(
-        &mut self,
-        cx: &mut Cx<'_, '_, H>,
-        slot: u32,
-        seg: &Seg,
-        forward: bool,
-    ) -> Option<Action> {
+    fn proxy<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>, slot: u32, seg: &Seg, forward: bool) -> Option<Action> {
         let mut outcome = self.change(slot, |s| synproxy::client(&mut s.src, seg, forward))?;
         if outcome == Proxied::Complete {
             if self.has_nodes(slot) && !self.connection_allowed(slot, cx.now) {

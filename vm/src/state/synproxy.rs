@@ -45,8 +45,7 @@ pub enum Proxied {
     Complete,
 }
 
-const BACK: Emit =
-    Emit { seq: 0, ack: 0, flags: 0, win: 0, mss: false, back: true, generated: true, tagged: false };
+const BACK: Emit = Emit { seq: 0, ack: 0, flags: 0, win: 0, mss: false, back: true, generated: true, tagged: false };
 
 /// The answer to the first SYN.
 #[must_use]
@@ -99,8 +98,7 @@ pub fn server<R: Random + ?Sized>(
         if dst.seqhi == 1 {
             dst.seqhi = random.random_u32();
         }
-        let syn =
-            Emit { seq: dst.seqhi, flags: SYN, mss: true, back: false, generated: false, tagged: true, ..BACK };
+        let syn = Emit { seq: dst.seqhi, flags: SYN, mss: true, back: false, generated: false, tagged: true, ..BACK };
         return Proxied::Taken([Some(syn), None]);
     }
     if !seg.has(SYN | ACK) || seg.ack != dst.seqhi.wrapping_add(1) {
