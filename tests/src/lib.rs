@@ -1,6 +1,7 @@
 //! Harness: generators, oracles, packet scripts.
 
 mod answers;
+pub mod decide;
 pub mod fuzz;
 pub mod packets;
 pub mod rulesets;

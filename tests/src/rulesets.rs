@@ -56,7 +56,7 @@ fn ruleset(u: &mut Unstructured<'_>, path: &str, most: usize, depth: usize, tast
     for nr in 0..u.int_in_range(0..=most)? {
         let anchors = taste == Taste::All && u.ratio(1, 10)?;
         let mut rule = if taste == Taste::Boxes && u.ratio(29, 30)? { boxed(u)? } else { anything(u)? };
-        if u.ratio(quicks, 3)? {
+        if quicks > 0 && u.ratio(quicks, 3)? {
             rule.flags = rule.flags.with(RuleFlags::QUICK);
         }
         if anchors {

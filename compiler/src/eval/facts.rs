@@ -28,6 +28,8 @@ pub struct Facts<'a> {
     pub dynamic: Dynamic<'a>,
     /// Whether an address has a route (through the packet's interface).
     pub routable: Box<dyn Fn(IpAddr, bool) -> bool + 'a>,
+    /// Whether the route to an address carries a label.
+    pub route_label: Box<dyn Fn(IpAddr, &str) -> bool + 'a>,
     /// User and group of the socket.
     pub socket: (u32, u32),
     /// Which systems the SYN may be of.
@@ -58,6 +60,7 @@ impl<'a> Facts<'a> {
             tables,
             dynamic: Box::new(|_, _, _, _| false),
             routable: Box::new(|_, _| true),
+            route_label: Box::new(|_, _| false),
             socket: (u32::MAX, u32::MAX),
             os: Box::new(|_| false),
             tag: None,
@@ -115,8 +118,8 @@ impl World for Facts<'_> {
         (self.routable)(addr, through_iface)
     }
 
-    fn route_label(&self, _: IpAddr, _: &str) -> bool {
-        false
+    fn route_label(&self, addr: IpAddr, label: &str) -> bool {
+        (self.route_label)(addr, label)
     }
 
     fn socket(&self) -> (u32, u32) {

@@ -214,7 +214,8 @@ impl<'a, W: World> Walk<'a, '_, W> {
     fn ruleset(&mut self, rules: &'a Ruleset, path: &str, call: Option<&RuleRef>, depth: usize) -> End {
         for (nr, rule) in rules.rules.iter().enumerate() {
             let at = RuleRef { ruleset: path.to_owned(), nr };
-            if self.world.expired(&at) || !self.matches_rule(rule, &at) {
+            let gone = rule.flags.has(RuleFlags::ONCE) && self.world.expired(&at);
+            if gone || !self.matches_rule(rule, &at) {
                 continue;
             }
             if let Some(tag) = &rule.tag {

@@ -260,7 +260,12 @@ fn shape(dim: Dim, starts: &[u128], kids: &[NodeId], v6: bool) -> (Field, Vec<u1
         let at = starts.partition_point(|s| *s <= value).saturating_sub(1);
         kids.get(at).copied()
     };
-    let same = |field: Field| (field, starts.to_vec(), kids.iter().map(|k| (*k, v6)).collect());
+    // IPv4 addresses end before the space of addresses does.
+    let last = if v6 { u128::MAX } else { u32::MAX.into() };
+    let same = |field: Field| {
+        let (starts, kids) = starts.iter().zip(kids).take_while(|(s, _)| **s <= last).map(|(s, k)| (*s, (*k, v6))).unzip();
+        (field, starts, kids)
+    };
     let pair = |field: Field, second: u128, v6s: [bool; 2]| {
         let kids = [0, 1].into_iter().zip(v6s).filter_map(|(v, v6)| Some((find(v)?, v6))).collect();
         (field, vec![0, second], kids)

@@ -53,11 +53,12 @@ impl<'c> Placed<'c> {
     }
 }
 
-/// All rulesets of a configuration in the image's order: the main one, then inline anchors, each before its own.
+/// All rulesets of a configuration in the image's order: by path, so the main one comes first.
 #[must_use]
 pub fn rulesets(config: &Config) -> Vec<Placed<'_>> {
     let mut found: Vec<&Ruleset> = Vec::new();
     collect(&config.main, &mut found);
+    found.sort_by(|a, b| a.path.cmp(&b.path));
     let mut first = 0_usize;
     found
         .into_iter()
