@@ -75,16 +75,16 @@ impl Luck {
         self.of(path.wrapping_mul(31).wrapping_add(u32::try_from(at.nr).unwrap_or(0)))
     }
     fn over_rate(self, at: &RuleRef) -> bool {
-        self.site(1, at) % 2 == 0
+        self.site(1, at).is_multiple_of(2)
     }
     fn used(self, at: &RuleRef) -> bool {
-        self.site(2, at) % 3 == 0
+        self.site(2, at).is_multiple_of(3)
     }
     fn translates(self, at: &RuleRef) -> bool {
-        self.site(3, at) % 8 != 0
+        !self.site(3, at).is_multiple_of(8)
     }
     fn os(self, fingerprint: u32) -> bool {
-        fingerprint != u32::MAX && self.of(fingerprint) % 2 == 0
+        fingerprint != u32::MAX && self.of(fingerprint).is_multiple_of(2)
     }
     /// The number drawn from 32 random bits.
     fn drawn(random: u32) -> u32 {
@@ -98,12 +98,12 @@ fn routable(around: &Around, addr: IpAddr, through: bool) -> bool {
 }
 
 fn labelled(addr: IpAddr) -> bool {
-    octets(addr).0.iter().fold(0_u8, |h, b| h.wrapping_add(*b)) % 3 == 0
+    octets(addr).0.iter().fold(0_u8, |h, b| h.wrapping_add(*b)).is_multiple_of(3)
 }
 
 fn dynamic(name: &str, network: bool, addr: IpAddr) -> bool {
     let sum = octets(addr).0.iter().fold(0_u8, |h, b| h.wrapping_mul(3).wrapping_add(*b));
-    (usize::from(sum) + name.len() + usize::from(network)) % 2 == 0
+    (usize::from(sum) + name.len() + usize::from(network)).is_multiple_of(2)
 }
 
 /// Decides by the reference.

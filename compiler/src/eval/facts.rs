@@ -9,6 +9,8 @@ use std::net::IpAddr;
 
 /// Whether `(name:mods)/prefix` holds an address.
 pub type Dynamic<'a> = Box<dyn Fn(&str, DynMods, Option<u8>, IpAddr) -> bool + 'a>;
+/// Whether the route to an address carries a label.
+pub type Labelled<'a> = Box<dyn Fn(IpAddr, &str) -> bool + 'a>;
 /// Applies a `match` rule's translation.
 pub type Translate<'a> = Box<dyn FnMut(&Rule, &RuleRef, &mut Seen) -> bool + 'a>;
 
@@ -29,7 +31,7 @@ pub struct Facts<'a> {
     /// Whether an address has a route (through the packet's interface).
     pub routable: Box<dyn Fn(IpAddr, bool) -> bool + 'a>,
     /// Whether the route to an address carries a label.
-    pub route_label: Box<dyn Fn(IpAddr, &str) -> bool + 'a>,
+    pub route_label: Labelled<'a>,
     /// User and group of the socket.
     pub socket: (u32, u32),
     /// Which systems the SYN may be of.

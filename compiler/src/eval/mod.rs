@@ -16,7 +16,7 @@ use pfvm::rule::Addr;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-pub use facts::{Dynamic, Facts, Translate, lookup};
+pub use facts::{Dynamic, Facts, Labelled, Translate, lookup};
 
 /// Most `match` rules one packet may collect; one more drops it (`memory`).
 pub const MAX_MATCHES: usize = 64;

@@ -41,7 +41,7 @@ pub(crate) fn config(text: &str, order: Order) -> Result<Config, String> {
     let mut config = Config::default();
     for (n, line) in text.lines().enumerate() {
         let mut rule = rule(line, n).ok_or_else(|| format!("line {}: not a ClassBench rule", n + 1))?;
-        if order == Order::Quick || order == Order::Mixed && n % 3 == 0 {
+        if order == Order::Quick || order == Order::Mixed && n.is_multiple_of(3) {
             rule.flags = rule.flags.with(RuleFlags::QUICK);
         }
         config.main.rules.push(rule);
@@ -70,7 +70,7 @@ fn rule(line: &str, n: usize) -> Option<Rule> {
     let (value, mask) = proto.split_once('/')?;
     let proto = u8::from_str_radix(value.strip_prefix("0x")?, 16).ok().filter(|_| mask != "0x00");
     Some(Rule {
-        action: if n % 2 == 0 { Action::Pass } else { Action::Block },
+        action: if n.is_multiple_of(2) { Action::Pass } else { Action::Block },
         af: Some(Af::Inet),
         proto,
         src: Endpoint { not: false, addr: net(src)?, port: ports(slo, shi)? },
