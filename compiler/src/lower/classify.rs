@@ -263,7 +263,8 @@ fn shape(dim: Dim, starts: &[u128], kids: &[NodeId], v6: bool) -> (Field, Vec<u1
     // IPv4 addresses end before the space of addresses does.
     let last = if v6 { u128::MAX } else { u32::MAX.into() };
     let same = |field: Field| {
-        let (starts, kids) = starts.iter().zip(kids).take_while(|(s, _)| **s <= last).map(|(s, k)| (*s, (*k, v6))).unzip();
+        let (starts, kids) =
+            starts.iter().zip(kids).take_while(|(s, _)| **s <= last).map(|(s, k)| (*s, (*k, v6))).unzip();
         (field, starts, kids)
     };
     let pair = |field: Field, second: u128, v6s: [bool; 2]| {
