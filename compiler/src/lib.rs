@@ -2,7 +2,9 @@
 #![forbid(unsafe_code)]
 
 pub mod ast;
+pub mod compile;
 pub mod diag;
+pub mod dump;
 pub mod eval;
 pub mod facts;
 pub mod image;

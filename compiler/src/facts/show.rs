@@ -21,7 +21,9 @@ fn section<V>(out: &mut String, name: &str, map: &BTreeMap<String, V>, value: im
     }
     let _ = writeln!(out, "\n[{name}]");
     for (key, entry) in map {
-        let _ = writeln!(out, "{} = {}", quoted(key), value(entry));
+        let bare = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+        let key = if bare { key.clone() } else { quoted(key) };
+        let _ = writeln!(out, "{key} = {}", value(entry));
     }
 }
 

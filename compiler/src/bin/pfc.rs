@@ -1,3 +1,0 @@
-//! The pf.conf compiler, as a command.
-
-fn main() {}

@@ -1,0 +1,72 @@
+//! `pfc check`, and how messages are shown.
+
+use std::io::Write;
+
+use pfc::compile::compile;
+use pfc::diag::{self, Diagnostic, Severity};
+use pfc::source::Sources;
+
+use crate::args::Check;
+use crate::{Exit, input, print};
+
+/// Errors and warnings, counted.
+fn counts(diagnostics: &[Diagnostic]) -> (usize, usize) {
+    let of = |severity| diagnostics.iter().filter(|d| d.severity == severity).count();
+    (of(Severity::Error), of(Severity::Warning))
+}
+
+/// `1 error and 2 warnings`.
+fn sum(errors: usize, warnings: usize) -> String {
+    let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+    match (errors, warnings) {
+        (0, 0) => "no errors, no warnings".into(),
+        (0, w) => count(w, "warning"),
+        (e, 0) => count(e, "error"),
+        (e, w) => format!("{} and {}", count(e, "error"), count(w, "warning")),
+    }
+}
+
+/// Shows code frames on standard error, and what they come to when there are several.
+pub(crate) fn report(diagnostics: &[Diagnostic], sources: &Sources) {
+    if diagnostics.is_empty() {
+        return;
+    }
+    let (errors, warnings) = counts(diagnostics);
+    let mut text = diag::frames(diagnostics, sources);
+    if let Some(first) = diagnostics.iter().find(|d| d.severity == Severity::Error).or(diagnostics.first()) {
+        text.push_str(&format!("{}; `pfc explain {}` tells more\n", sum(errors, warnings), first.code));
+    }
+    // Where standard error is gone, nobody is left to tell.
+    let _ = anstream::stderr().write_all(text.as_bytes());
+}
+
+fn check(args: &Check) -> Result<Exit, Exit> {
+    let facts = input::facts(args.input.host_facts.as_deref())?;
+    let (mut sources, file) = input::rules(&args.input.file)?;
+    let outcome = compile(&mut sources, file, &facts, &input::options(&args.input));
+    let (errors, warnings) = counts(&outcome.diagnostics);
+    let shown = if args.json {
+        print(&format!("{:#}\n", diag::json(&outcome.diagnostics, &sources)))
+    } else if args.sarif {
+        print(&format!("{:#}\n", diag::sarif(&outcome.diagnostics, &sources)))
+    } else {
+        report(&outcome.diagnostics, &sources);
+        let rules = outcome.compiled.as_ref().map(|c| c.stats.rules);
+        match rules {
+            Some(rules) => print(&format!("{}: {rules} rules, {}\n", args.input.file, sum(errors, warnings))),
+            None => Exit::Done,
+        }
+    };
+    if shown != Exit::Done {
+        return Err(shown);
+    }
+    Ok(match outcome.compiled {
+        None => Exit::Rules,
+        Some(_) if args.deny_warnings && warnings > 0 => Exit::Findings,
+        Some(_) => Exit::Done,
+    })
+}
+
+pub(crate) fn run(args: &Check) -> Exit {
+    check(args).unwrap_or_else(|exit| exit)
+}
