@@ -159,6 +159,11 @@ proptest! {
             }
             let held: Vec<_> = tables.entries(slot).map(|e| (e.af, key(&e.addr), e.prefix, e.not)).collect();
             prop_assert_eq!(held, list.sorted());
+            for af in [Af::Inet, Af::Inet6] {
+                let positive = list.sorted().into_iter().filter(|e| e.0 == af && !e.3).map(|e| (e.1, e.2));
+                let got = (0..).map_while(|n| tables.nth_positive(slot, af, n)).map(|e| (key(&e.addr), e.prefix));
+                prop_assert!(got.eq(positive));
+            }
             prop_assert_eq!(tables.weights(slot).cost_entries, weighted(&list));
             let probes = probes4.iter().map(|a| (Af::Inet, a)).chain(probes6.iter().map(|a| (Af::Inet6, a)));
             for (af, a) in probes {

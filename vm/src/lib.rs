@@ -10,6 +10,7 @@ pub mod host;
 pub mod image;
 pub mod isa;
 pub mod nat;
+pub mod norm;
 pub mod packet;
 pub mod rule;
 pub mod state;

@@ -2,7 +2,8 @@
 //!
 //! Holds [`Tables`], all tables of an engine in one arena of fixed capacity, taken when it is made. A lookup finds the
 //! entry of the longest prefix; a negated one means that the table does not hold the address (F040). Entries have an
-//! order (address, longer prefixes of one address first) that listing and pools share.
+//! order (address, longer prefixes of one address first) that listing and pools share; pools themselves walk in
+//! `nat`.
 //!
 //! **Invariant:** after [`Tables::new`] nothing allocates; a full arena refuses entries and changes nothing.
 //! **Invariant:** every operation on one entry takes a bounded number of steps, whatever the table's size.
@@ -11,11 +12,9 @@
 //!
 //! Source: `pf_table.c`.
 
-mod pick;
 mod stats;
 mod tree;
 
-pub use pick::{Cursor, Picked};
 pub use stats::{Counters, Op};
 
 use crate::rule::{Addr, Af, Direction};
@@ -213,6 +212,7 @@ struct Table {
     used: bool,
     counting: bool,
     roots: [Link; 2],
+    negated: u32,
     weights: Weights,
     counters: Counters,
     matched: AtomicU64,
@@ -225,6 +225,7 @@ impl Table {
             used: false,
             counting: false,
             roots: [Link::NIL; 2],
+            negated: 0,
             weights: Weights::NONE,
             counters: Counters::ZERO,
             matched: AtomicU64::new(0),
@@ -375,6 +376,16 @@ impl Tables {
         self.arena.get(at).map(|node| self.view(af, node))
     }
 
+    /// The `n`th entry of a family that is not negated: what pools walk (`pfr_kentry_byidx`).
+    #[must_use]
+    pub fn nth_positive(&self, slot: Slot, af: Af, n: u32) -> Option<EntryView> {
+        if self.table(slot)?.negated == 0 {
+            return self.nth(slot, af, n);
+        }
+        let all = (0..self.len_of(slot, af)).filter_map(|i| self.nth(slot, af, i));
+        all.filter(|e| !e.not).nth(usize::try_from(n).ok()?)
+    }
+
     /// All entries in order, IPv4 first.
     pub fn entries(&self, slot: Slot) -> impl Iterator<Item = EntryView> + '_ {
         [Af::Inet, Af::Inet6]
@@ -419,6 +430,7 @@ impl Tables {
         if let Some(table) = self.table_mut(slot) {
             table.set_root(entry.af, root);
             table.weights.add(&fresh);
+            table.negated = table.negated.saturating_add(u32::from(entry.not));
         }
         self.used = self.used.saturating_add(1);
         Ok(Feedback::Added)
@@ -447,6 +459,7 @@ impl Tables {
         self.used = self.used.saturating_sub(1);
         if let Some(table) = self.table_mut(slot) {
             table.set_root(af, root);
+            table.negated = table.negated.saturating_sub(u32::from(node.flags & flag::NOT != 0));
             if node.flags & flag::COST != 0 {
                 table.weights.cost_entries = table.weights.cost_entries.saturating_sub(1);
             }
@@ -492,13 +505,19 @@ impl Tables {
             }
             let at = self.exact(slot, entry.af, &entry.addr, entry.prefix);
             let Some(node) = at.and_then(|at| self.arena.get_mut(at)) else { continue };
+            let mut flipped = false;
             let differs = (node.flags & flag::NOT != 0) != entry.not;
             // The first of several entries of one network counts.
             if differs && node.flags & flag::MARK == 0 {
                 node.flags ^= flag::NOT;
+                flipped = true;
                 changes.changed = changes.changed.saturating_add(1);
             }
             node.flags |= flag::MARK;
+            if let (true, Some(table)) = (flipped, self.table_mut(slot)) {
+                let n = table.negated;
+                table.negated = if entry.not { n.saturating_add(1) } else { n.saturating_sub(1) };
+            }
         }
         changes.deleted = self.sweep(slot);
         self.reweigh(slot);
@@ -531,6 +550,7 @@ impl Tables {
         let Some(table) = self.tables.get_mut(usize::from(slot.0)).filter(|t| t.used) else { return 0 };
         let roots = core::mem::replace(&mut table.roots, [Link::NIL; 2]);
         table.weights = Weights::NONE;
+        table.negated = 0;
         for root in roots {
             let free = &mut self.free_counters;
             self.arena.clear(root, |node| {

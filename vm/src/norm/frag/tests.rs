@@ -1,0 +1,1 @@
+//! Fragments, attack by attack.
