@@ -9,6 +9,7 @@ pub mod eval;
 pub mod facts;
 pub mod image;
 pub mod lex;
+pub mod lint;
 pub mod lower;
 pub mod opt;
 pub mod optimize;

@@ -249,27 +249,31 @@ The filter does not shape traffic on this host; queue assignments are kept and c
 The option is valid and changes nothing on Windows.";
 
     LINT_SHADOWED = 3001, "rule never decides", [], "\
-Every packet this rule matches is decided by another one: an earlier quick rule, or a later rule that covers it.";
+The last matching rule decides, and a later rule matches everything this one does: this rule never decides.
+Move it below the other, or make it `quick`.";
     LINT_UNREACHABLE = 3002, "rule cannot be reached", [], "\
-A `quick` rule above already decides every packet that could come here.";
+An earlier `quick` rule matches everything this one does, so evaluation never gets here.
+Move this rule up, or narrow the other.";
     LINT_DUPLICATE = 3003, "rule written twice", [], "\
-The same rule stands in the same ruleset already.";
+The same rule stands in the same ruleset already. One of them is enough.";
     LINT_NO_MATCH = 3004, "rule matches nothing", [], "\
 No packet can satisfy all of the conditions: family, interface, protocol, ports or flags contradict each other.";
     LINT_NO_BLOCK = 3005, "nothing is blocked", [], "\
 What no rule matches passes. A ruleset without a single block filters nothing: start with `block`.";
     LINT_RDR_NO_PASS = 3006, "redirection nothing lets through", [], "\
-`match … rdr-to` only rewrites; without a pass rule for the new address the packets are blocked.";
+`match … rdr-to` only rewrites the destination. No later rule passes packets to the new one, so they are blocked: add a
+`pass` for it, or write `pass … rdr-to`.";
     LINT_NAT_PORTS = 3007, "nat ports overlap the host's own", [], "\
-The port range of `nat-to` overlaps the ports the host uses for its own connections.";
+The port range of `nat-to` overlaps the ports the host takes for its own connections from the same address.
+Choose a range below them.";
     LINT_TABLE = 3008, "table empty or unused", [], "\
-The table is never used, or used and always empty.";
+No rule uses the table and it is not `persist`, so it vanishes at once; or it is `const` and empty, so nothing is ever in it.";
     LINT_MACRO = 3009, "macro not used", ["' not used"], "\
 The macro is defined and never used. A misspelt name is the usual cause.";
     LINT_ANY = 3010, "everything let in from outside", [], "\
 The rule lets any host reach any other through an external interface.";
-    LINT_STATE_OPTIONS = 3011, "state options on a stateless rule", [], "\
-`no state` makes the rule's state options void.";
+    LINT_STATE_OPTIONS = 3011, "state options without effect", [], "\
+The rule makes no state of the kind its state options speak of: a block rule, or a timeout of another protocol.";
     LINT_ANTISPOOF = 3012, "antispoof on an interface whose address changes", [], "\
 `antispoof for if` takes the addresses of the moment; with DHCP write `antispoof for (if)`.";
     OTHER = 9999, "error", [], "\

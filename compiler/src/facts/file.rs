@@ -4,7 +4,7 @@
 //! [[interface]]
 //! name = "em0"
 //! index = 1                        # optional: the position, from 1
-//! flags = ["broadcast"]            # broadcast, loopback, point-to-point
+//! flags = ["broadcast"]            # broadcast, loopback, point-to-point, dhcp
 //! groups = ["em", "egress"]        # every interface is also in "all"
 //! addresses = ["192.0.2.1/24", "fe80::1/64",
 //!              { addr = "198.51.100.7/32", peer = "198.51.100.1" }]
@@ -53,7 +53,7 @@ pub enum FactsError {
         text: String,
     },
     /// A flag with no meaning here.
-    #[error("interface {interface}: unknown flag `{flag}` (broadcast, loopback, point-to-point)")]
+    #[error("interface {interface}: unknown flag `{flag}` (broadcast, loopback, point-to-point, dhcp)")]
     Flag {
         /// Of which interface.
         interface: String,
@@ -184,6 +184,7 @@ fn convert(file: FileInterface, position: u32) -> Result<Interface, FactsError> 
             "broadcast" => flags.broadcast = true,
             "loopback" => flags.loopback = true,
             "point-to-point" | "pointopoint" => flags.point_to_point = true,
+            "dhcp" => flags.dhcp = true,
             _ => return Err(FactsError::Flag { interface: file.name, flag }),
         }
     }

@@ -72,6 +72,7 @@ fn interface(from: &netdev::Interface) -> Interface {
         broadcast: from.is_broadcast(),
         loopback: from.is_loopback(),
         point_to_point: from.is_point_to_point(),
+        dhcp: false,
     };
     let groups = groups(&name, from, flags);
     Interface { index: from.index, flags, groups, addresses: addresses(from, flags), ids, name }

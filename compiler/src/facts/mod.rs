@@ -72,6 +72,8 @@ pub struct IfaceFlags {
     pub loopback: bool,
     /// `IFF_POINTOPOINT`.
     pub point_to_point: bool,
+    /// Its addresses come from DHCP.
+    pub dhcp: bool,
 }
 
 /// An address of an interface.
@@ -118,6 +120,18 @@ impl Facts {
     #[must_use]
     pub fn name_limit(&self) -> usize {
         if self.name_limit == 0 { IFNAMSIZ } else { self.name_limit }
+    }
+
+    /// Whether the interface is in the group.
+    #[must_use]
+    pub fn is_member(&self, iface: &str, group: &str) -> bool {
+        self.interface(iface).is_some_and(|i| group == "all" || i.groups.iter().any(|g| g == group))
+    }
+
+    /// Whether the address belongs to one of the interfaces.
+    #[must_use]
+    pub fn is_own(&self, addr: IpAddr) -> bool {
+        self.interfaces.iter().flat_map(|i| &i.addresses).any(|a| a.addr == addr)
     }
 
     /// Members of a group in interface order; `None` when there is no such group. Every interface is in `all`.

@@ -62,8 +62,12 @@ impl Facts {
 fn interface_text(out: &mut String, interface: &Interface) {
     let _ = writeln!(out, "\n[[interface]]\nname = {}\nindex = {}", quoted(&interface.name), interface.index);
     let flags = interface.flags;
-    let named =
-        [(flags.broadcast, "broadcast"), (flags.loopback, "loopback"), (flags.point_to_point, "point-to-point")];
+    let named = [
+        (flags.broadcast, "broadcast"),
+        (flags.loopback, "loopback"),
+        (flags.point_to_point, "point-to-point"),
+        (flags.dhcp, "dhcp"),
+    ];
     let row = |out: &mut String, name: &str, items: Vec<String>| {
         if !items.is_empty() {
             let _ = writeln!(out, "{name} = {}", list(items.into_iter()));

@@ -112,6 +112,7 @@ fn wider_flags(sup: &Rule, sub: &Rule) -> bool {
 
 /// Rules that look beyond the IP header do not see unreassembled fragments.
 fn wider_fragments(sup: &Rule, sub: &Rule) -> bool {
-    let deep = |r: &Rule| r.src.port.or(r.dst.port).is_some() || r.icmp_type.is_some() || r.uid.is_some() || r.gid.is_some();
+    let deep =
+        |r: &Rule| r.src.port.or(r.dst.port).is_some() || r.icmp_type.is_some() || r.uid.is_some() || r.gid.is_some();
     if sup.fragment { sub.fragment } else { !(sub.fragment && (deep(sup) || sup.tcp_flags.is_some())) }
 }

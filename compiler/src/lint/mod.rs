@@ -10,78 +10,64 @@ mod pairs;
 mod single;
 mod whole;
 
+use crate::ast::{FileId, Span};
+use crate::diag::{Code, Diagnostic, Severity, codes, nearest};
 use crate::facts::Facts;
 use crate::ruleset::{Config, Place, Rule, Ruleset};
-use std::collections::HashSet;
+use crate::source::Sources;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 /// Declares the lints.
 macro_rules! lints {
-    ($($(#[$doc:meta])* $id:ident $code:literal $name:literal $why:literal;)*) => {
+    ($($(#[$doc:meta])* $id:ident $code:ident $name:literal;)*) => {
         /// A lint.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Lint { $($(#[$doc])* $id,)* }
         impl Lint {
             /// All of them, by code.
             pub const ALL: &'static [Lint] = &[$(Lint::$id,)*];
-            /// Its stable code.
+            /// Its stable code, whose explanation says why it exists.
             #[must_use]
-            pub const fn code(self) -> &'static str { match self { $(Lint::$id => $code,)* } }
+            pub const fn code(self) -> Code { match self { $(Lint::$id => codes::$code,)* } }
             /// Its name, as `# pfc: allow(…)` takes it.
             #[must_use]
             pub const fn name(self) -> &'static str { match self { $(Lint::$id => $name,)* } }
-            /// Why it exists and what to do.
-            #[must_use]
-            pub const fn explanation(self) -> &'static str { match self { $(Lint::$id => $why,)* } }
         }
     };
 }
 lints! {
     /// A later rule always overrides it.
-    ShadowedRule "PF3001" "shadowed-rule"
-        "The last matching rule decides, and a later rule matches everything this one does: this rule never decides. Move it below the other, or make it `quick`.";
+    ShadowedRule LINT_SHADOWED "shadowed-rule";
     /// An earlier `quick` rule always ends evaluation first.
-    UnreachableRule "PF3002" "unreachable-rule"
-        "An earlier `quick` rule matches everything this one does, so evaluation never gets here. Move this rule up, or narrow the other.";
+    UnreachableRule LINT_UNREACHABLE "unreachable-rule";
     /// The same rule stands twice.
-    DuplicateRule "PF3003" "duplicate-rule"
-        "The same rule stands twice in this ruleset. One of them is enough.";
+    DuplicateRule LINT_DUPLICATE "duplicate-rule";
     /// No packet can match it.
-    ImpossibleRule "PF3004" "impossible-rule"
-        "No packet can match this rule: its family, interface, flags or ports contradict each other or what pf normalises away first.";
+    ImpossibleRule LINT_NO_MATCH "impossible-rule";
     /// Passes without any block.
-    NoBlock "PF3005" "no-block"
-        "Packets that match no rule pass. Without a single `block` rule the whole ruleset lets everything through; start with `block`.";
+    NoBlock LINT_NO_BLOCK "no-block";
     /// A redirection that nothing lets in.
-    RdrWithoutPass "PF3006" "rdr-without-pass"
-        "A `match … rdr-to` only rewrites the destination. No later rule passes packets to the new destination, so they are dropped; add a `pass` to it.";
+    RdrWithoutPass LINT_RDR_NO_PASS "rdr-without-pass";
     /// Translation ports that the host itself uses.
-    NatPortsOverlap "PF3007" "nat-ports-overlap"
-        "Translated connections would share ports with the host's own dynamic port range on the same address. Choose ports below it.";
-    /// A table that can never match.
-    EmptyTable "PF3008" "empty-table"
-        "The table is `const` and empty: no address is ever in it.";
-    /// A table nobody reads.
-    UnusedTable "PF3009" "unused-table"
-        "No rule uses the table, and without `persist` it vanishes at once.";
+    NatPortsOverlap LINT_NAT_PORTS "nat-ports-overlap";
+    /// A table that can never match, or that nobody reads.
+    IdleTable LINT_TABLE "idle-table";
     /// A macro nobody uses.
-    UnusedMacro "PF3010" "unused-macro"
-        "The macro is defined and never used; often its name is misspelt where it should be.";
+    UnusedMacro LINT_MACRO "unused-macro";
     /// Everything may come in from outside.
-    AnyToAny "PF3011" "any-to-any"
-        "The rule lets any host reach any host and port through an external interface.";
+    AnyToAny LINT_ANY "any-to-any";
     /// State options where no state is made.
-    StatelessOptions "PF3012" "stateless-options"
-        "State options have no effect here: the rule makes no state of the kind they speak of.";
+    StatelessOptions LINT_STATE_OPTIONS "stateless-options";
     /// A fixed address where it may change.
-    AntispoofDhcp "PF3013" "antispoof-dhcp"
-        "The interface gets its address from DHCP; `antispoof for em0` keeps the one it has now. Write `antispoof for (em0)` to follow changes.";
+    AntispoofDhcp LINT_ANTISPOOF "antispoof-dhcp";
 }
 
 impl Lint {
     /// Finds a lint by name or code.
     #[must_use]
     pub fn find(word: &str) -> Option<Lint> {
-        Lint::ALL.iter().copied().find(|l| l.name() == word || l.code().eq_ignore_ascii_case(word))
+        Lint::ALL.iter().copied().find(|l| l.name() == word || l.code().to_string().eq_ignore_ascii_case(word))
     }
 }
 
@@ -139,36 +125,83 @@ fn inline(rule: &Rule) -> Option<&Ruleset> {
     rule.anchor.as_ref()?.inline.as_deref()
 }
 
-/// Lints allowed by comments: for each line of `text` (from 1), those that `# pfc: allow(a, b)` on it names.
-///
-/// Words that name no lint come back with their line, to be complained about.
-#[must_use]
-pub fn allowances(text: &str) -> (HashSet<(u32, Lint)>, Vec<(u32, String)>) {
-    let (mut allowed, mut unknown) = (HashSet::new(), Vec::new());
-    for (line, content) in (1u32..).zip(text.lines()) {
-        let Some(list) = content.split_once('#').and_then(|(_, comment)| comment.trim_start().strip_prefix("pfc:")) else {
-            continue;
-        };
-        let Some(words) = list.trim_start().strip_prefix("allow(").and_then(|w| w.split_once(')')) else { continue };
-        for word in words.0.split(',').map(str::trim).filter(|w| !w.is_empty()) {
-            match Lint::find(word) {
-                Some(lint) => {
-                    allowed.insert((line, lint));
-                }
-                None => unknown.push((line, word.to_owned())),
-            }
-        }
-    }
-    (allowed, unknown)
+/// What the comments of one file allow.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Allowances {
+    /// Lines, from 1, with the lints allowed on them and on the next line.
+    pub lints: HashSet<(u32, Lint)>,
+    /// Words that name no lint, with their lines.
+    pub unknown: Vec<(u32, String)>,
 }
 
-/// Drops findings that a comment on their line or the line above allows.
-pub fn apply_allowances(found: &mut Vec<Finding>, file: &str, allowed: &HashSet<(u32, Lint)>) {
-    found.retain(|f| {
-        let line = f.place.line;
-        &*f.place.file != file
-            || !(allowed.contains(&(line, f.lint)) || line > 1 && allowed.contains(&(line - 1, f.lint)))
-    });
+impl Allowances {
+    /// Reads the comments `# pfc: allow(a, b)` of a file.
+    #[must_use]
+    pub fn read(text: &str) -> Self {
+        let mut found = Self::default();
+        for (line, content) in (1u32..).zip(text.lines()) {
+            for word in allowed_words(content) {
+                match Lint::find(word) {
+                    Some(lint) => drop(found.lints.insert((line, lint))),
+                    None => found.unknown.push((line, word.to_owned())),
+                }
+            }
+        }
+        found
+    }
+
+    /// Whether a lint may not fire on a line.
+    #[must_use]
+    pub fn covers(&self, line: u32, lint: Lint) -> bool {
+        self.lints.contains(&(line, lint)) || line > 1 && self.lints.contains(&(line - 1, lint))
+    }
+}
+
+/// The words inside the parentheses of an allowing comment.
+fn allowed_words(line: &str) -> impl Iterator<Item = &str> {
+    let comment = line.split_once('#').and_then(|(_, c)| c.trim_start().strip_prefix("pfc:"));
+    let list = comment.and_then(|c| c.trim_start().strip_prefix("allow(")).and_then(|c| c.split_once(')'));
+    list.map_or("", |l| l.0).split(',').map(str::trim).filter(|w| !w.is_empty())
+}
+
+/// Lints a configuration and shows what the comments of its files do not allow.
+#[must_use]
+pub fn diagnose(config: &Config, facts: &Facts, sources: &Sources, off: &HashSet<Lint>) -> Vec<Diagnostic> {
+    let mut files: HashMap<Arc<str>, (FileId, Allowances)> = HashMap::new();
+    let mut out = Vec::new();
+    for id in (0..u32::try_from(sources.len()).unwrap_or(u32::MAX)).map(FileId) {
+        let text = sources.file(id).map(|f| String::from_utf8_lossy(&f.bytes).into_owned()).unwrap_or_default();
+        let allowances = Allowances::read(&text);
+        out.extend(allowances.unknown.iter().map(|(line, word)| unknown_name(id, *line, word)));
+        files.entry(sources.name(id)).or_insert((id, allowances));
+    }
+    let span = |p: &Place| {
+        let file = files.get(&p.file).map_or(FileId(u32::MAX), |f| f.0);
+        Span { file, lo: p.span.0, hi: p.span.1 }
+    };
+    for found in check(config, facts, off) {
+        let file = files.get(&found.place.file);
+        if file.is_some_and(|(_, a)| a.covers(found.place.line, found.lint)) {
+            continue;
+        }
+        let mut shown = Diagnostic::new(Severity::Warning, found.lint.code(), found.message.clone());
+        shown = shown.at(span(&found.place), "").help(format!("`# pfc: allow({})` silences this", found.lint.name()));
+        shown.place = file.map(|(id, _)| (*id, found.place.line));
+        if let Some((place, words)) = &found.related {
+            shown = shown.also(span(place), *words);
+        }
+        out.push(shown);
+    }
+    out
+}
+
+fn unknown_name(file: FileId, line: u32, word: &str) -> Diagnostic {
+    let mut note = Diagnostic::new(Severity::Warning, codes::OTHER, format!("`{word}` names no lint"));
+    note.place = Some((file, line));
+    match nearest(word, Lint::ALL.iter().map(|l| l.name())) {
+        Some(name) => note.help(format!("did you mean `{name}`?")),
+        None => note,
+    }
 }
 
 #[cfg(test)]
@@ -186,12 +219,9 @@ mod tests {
 
     #[test]
     fn comments_allow() {
-        let (allowed, unknown) = allowances("pass # pfc: allow(no-block, PF3011)\n#pfc: allow(typo)\n# pfc allow(no-block)\n");
-        assert_eq!(allowed, HashSet::from([(1, Lint::NoBlock), (1, Lint::AnyToAny)]));
-        assert_eq!(unknown, [(2, "typo".to_owned())]);
-        let place = |line| Place { file: "f".into(), line, span: (0, 0) };
-        let mut found: Vec<_> = [1, 2, 3].map(|l| Finding::new(Lint::NoBlock, &place(l), "x")).into();
-        apply_allowances(&mut found, "f", &allowed);
-        assert_eq!(found.iter().map(|f| f.place.line).collect::<Vec<_>>(), [3]);
+        let read = Allowances::read("pass # pfc: allow(no-block, PF3010)\n#pfc: allow(typo)\n# pfc allow(no-block)\n");
+        assert_eq!(read.lints, HashSet::from([(1, Lint::NoBlock), (1, Lint::AnyToAny)]));
+        assert_eq!(read.unknown, [(2, "typo".to_owned())]);
+        assert_eq!([1, 2, 3].map(|l| read.covers(l, Lint::NoBlock)), [true, true, false]);
     }
 }

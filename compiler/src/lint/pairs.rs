@@ -34,7 +34,11 @@ fn compare(first: &Rule, second: &Rule) -> Option<(Lint, Finding)> {
         return None;
     }
     let quick = |r: &Rule| r.flags.has(RuleFlags::QUICK);
-    if quick(first) == quick(second) && first.action == second.action && contains(first, second) && contains(second, first) {
+    if quick(first) == quick(second)
+        && first.action == second.action
+        && contains(first, second)
+        && contains(second, first)
+    {
         let finding = Finding::new(Lint::DuplicateRule, &second.place, "this rule stands here a second time");
         return Some((Lint::DuplicateRule, finding.with(&first.place, "the first one")));
     }

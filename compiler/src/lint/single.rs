@@ -42,7 +42,9 @@ fn impossible(rule: &Rule, config: &Config, facts: &Facts) -> Option<String> {
         (Some(ICMP6), Some(Af::Inet)) => return Some("proto icmp6 in an inet rule: IPv4 has icmp".into()),
         _ => {}
     }
-    if let Some(f) = rule.tcp_flags.filter(|f| rule.proto == Some(TCP) && f.flags & SYN != 0 && f.flags & (FIN | RST) != 0) {
+    if let Some(f) =
+        rule.tcp_flags.filter(|f| rule.proto == Some(TCP) && f.flags & SYN != 0 && f.flags & (FIN | RST) != 0)
+    {
         let with = if f.flags & RST != 0 { "RST" } else { "FIN" };
         return Some(format!("no segment has SYN and {with}: pf drops or mends it before rules are looked at"));
     }
@@ -85,7 +87,9 @@ fn idle_state_options(rule: &Rule) -> Option<&'static str> {
     let foreign = |t: &&Timeout| {
         let name = t.name();
         let of = |prefix: &str| name.starts_with(prefix);
-        of("tcp.") && proto != TCP || of("udp.") && proto != 17 || of("icmp.") && proto != ICMP && proto != ICMP6
+        of("tcp.") && proto != TCP
+            || of("udp.") && proto != 17
+            || of("icmp.") && proto != ICMP && proto != ICMP6
             || of("other.") && [TCP, 17, ICMP, ICMP6].contains(&proto)
     };
     Timeout::ALL.iter().filter(foreign).any(timeout).then_some("a timeout of another protocol than the rule's")
@@ -94,7 +98,7 @@ fn idle_state_options(rule: &Rule) -> Option<&'static str> {
 fn shares_host_ports(pool: &Pool, facts: &Facts) -> bool {
     let own = match &pool.addr {
         AddrSpec::Dynamic { .. } => true,
-        AddrSpec::Net { addr, .. } => facts.is_own_address(*addr),
+        AddrSpec::Net { addr, .. } => facts.is_own(*addr),
         _ => false,
     };
     own && !pool.static_port && pool.ports.is_some_and(|(lo, hi)| lo.max(hi) >= DYNAMIC_PORTS)

@@ -15,7 +15,7 @@ pub(super) fn check(config: &Config, facts: &Facts, found: &mut Vec<Finding>) {
         redirections(ruleset, found);
     }
     for used in &config.antispoofs {
-        if !used.dynamic && facts.has_dhcp(&used.iface) {
+        if !used.dynamic && facts.interface(&used.iface).is_some_and(|i| i.flags.dhcp) {
             let text = format!("{} gets its address from DHCP, but this keeps the one it has now", used.iface);
             found.push(Finding::new(Lint::AntispoofDhcp, &used.place, text));
         }
@@ -31,7 +31,11 @@ fn no_block(rulesets: &[&Ruleset], found: &mut Vec<Finding>) {
     let foreign = rules().any(|r| r.anchor.as_ref().is_some_and(|a| a.inline.is_none()));
     let passes = |r: &&Rule| r.action == Action::Pass && r.anchor.is_none();
     if let Some(first) = rules().find(passes).filter(|_| !foreign && !rules().any(|r| r.action == Action::Block)) {
-        found.push(Finding::new(Lint::NoBlock, &first.place, "nothing is blocked: packets that match no rule pass too"));
+        found.push(Finding::new(
+            Lint::NoBlock,
+            &first.place,
+            "nothing is blocked: packets that match no rule pass too",
+        ));
     }
 }
 
@@ -47,10 +51,10 @@ fn tables(rulesets: &[&Ruleset], found: &mut Vec<Finding>) {
     for table in rulesets.iter().flat_map(|r| &r.tables).filter(|t| !t.automatic) {
         let name = &table.name;
         if !used.contains(name.as_str()) && !table.persist {
-            found.push(Finding::new(Lint::UnusedTable, &table.place, format!("no rule uses table <{name}>")));
+            found.push(Finding::new(Lint::IdleTable, &table.place, format!("no rule uses table <{name}>")));
         }
         if table.constant && table.entries.is_empty() {
-            found.push(Finding::new(Lint::EmptyTable, &table.place, format!("table <{name}> is const and empty")));
+            found.push(Finding::new(Lint::IdleTable, &table.place, format!("table <{name}> is const and empty")));
         }
     }
 }
@@ -58,13 +62,18 @@ fn tables(rulesets: &[&Ruleset], found: &mut Vec<Finding>) {
 /// `match … rdr-to` where packets to the new destination are blocked for certain.
 fn redirections(ruleset: &Ruleset, found: &mut Vec<Finding>) {
     for (i, rule) in ruleset.rules.iter().enumerate() {
-        let Some(pool) = rule.rdr.as_ref().filter(|_| rule.action == Action::Match && rule.naf.is_none()) else { continue };
+        let Some(pool) = rule.rdr.as_ref().filter(|_| rule.action == Action::Match && rule.naf.is_none()) else {
+            continue;
+        };
         let later = || ruleset.rules.iter().skip(i + 1);
         let passed = later().any(|r| r.anchor.is_some() || r.action == Action::Pass && may_take(r, rule, pool));
-        let blocked = ruleset.rules.iter().find(|r| r.action == Action::Block && contains(&before_hosts(r), &before_hosts(rule)));
+        let blocked =
+            ruleset.rules.iter().find(|r| r.action == Action::Block && contains(&before_hosts(r), &before_hosts(rule)));
         if let Some(block) = blocked.filter(|_| !passed) {
             let text = "packets are redirected here, and no later rule passes them";
-            found.push(Finding::new(Lint::RdrWithoutPass, &rule.place, text).with(&block.place, "this rule blocks them"));
+            found.push(
+                Finding::new(Lint::RdrWithoutPass, &rule.place, text).with(&block.place, "this rule blocks them"),
+            );
         }
     }
 }
@@ -90,7 +99,9 @@ fn in_net(addr: std::net::IpAddr, net: std::net::IpAddr, prefix: u8) -> bool {
     use std::net::IpAddr::{V4, V6};
     match (addr, net) {
         (V4(a), V4(n)) => (u32::from(a) ^ u32::from(n)).checked_shr(32 - u32::from(prefix.min(32))).unwrap_or(0) == 0,
-        (V6(a), V6(n)) => (u128::from(a) ^ u128::from(n)).checked_shr(128 - u32::from(prefix.min(128))).unwrap_or(0) == 0,
+        (V6(a), V6(n)) => {
+            (u128::from(a) ^ u128::from(n)).checked_shr(128 - u32::from(prefix.min(128))).unwrap_or(0) == 0
+        }
         _ => false,
     }
 }

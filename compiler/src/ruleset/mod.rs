@@ -34,6 +34,21 @@ pub struct Config {
     pub main: Ruleset,
     /// `load anchor NAME from FILE`, in order, not yet read.
     pub loads: Vec<AnchorLoad>,
+    /// Interfaces that `antispoof` was written for.
+    pub antispoofs: Vec<Antispoofed>,
+    /// Macros that were defined and never used.
+    pub unused_macros: Vec<(String, Place)>,
+}
+
+/// An interface that `antispoof` was written for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Antispoofed {
+    /// Its name.
+    pub iface: String,
+    /// Written in parentheses: it follows changes of address.
+    pub dynamic: bool,
+    /// Where.
+    pub place: Place,
 }
 
 /// Options as written: `None` where the file is silent.
