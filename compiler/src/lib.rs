@@ -13,6 +13,7 @@ pub mod lint;
 pub mod lower;
 pub mod opt;
 pub mod optimize;
+pub mod osfp;
 pub mod output;
 pub mod parse;
 pub mod ruleset;

@@ -11,6 +11,7 @@ pub mod image;
 pub mod isa;
 pub mod nat;
 pub mod norm;
+pub mod osfp;
 pub mod packet;
 pub mod rule;
 pub mod state;

@@ -11,6 +11,7 @@ pub mod other;
 pub mod pool;
 pub mod record;
 pub mod srcnode;
+pub mod syncookie;
 pub mod synproxy;
 pub mod table;
 pub mod tcp;
