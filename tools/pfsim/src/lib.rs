@@ -6,4 +6,6 @@ pub mod decide;
 pub mod line;
 pub mod replay;
 pub mod report;
+pub mod rules;
 pub mod tally;
+pub mod why;

@@ -9,7 +9,7 @@ use pfvm::wire::{Icmp, Ipv4, Ipv4Repr, Ipv6, Ipv6Repr, TcpRepr, UdpRepr, checksu
 use super::Line;
 
 /// An address in the engine's form.
-pub(crate) fn addr(ip: IpAddr) -> (Af, Addr) {
+pub(crate) fn wire_addr(ip: IpAddr) -> (Af, Addr) {
     let mut out = Addr::default();
     match ip {
         IpAddr::V4(v4) => {
@@ -26,7 +26,7 @@ impl Line {
     /// Family of the packet.
     #[must_use]
     pub fn af(&self) -> Af {
-        addr(self.src).0
+        wire_addr(self.src).0
     }
 
     /// The packet, from its IP header on.
@@ -84,7 +84,7 @@ impl Line {
 
     /// Transport header and payload; the payload alone in later fragments.
     fn transport(&self) -> Vec<u8> {
-        let ((af, src), (_, dst)) = (addr(self.src), addr(self.dst));
+        let ((af, src), (_, dst)) = (wire_addr(self.src), wire_addr(self.dst));
         let size = usize::from(self.words.len.unwrap_or(0));
         if self.words.frag.is_some_and(|(offset, _)| offset > 0) {
             return vec![0; size.max(8)];

@@ -12,6 +12,7 @@
 mod build;
 mod show;
 
+pub(crate) use build::wire_addr;
 pub use show::{ip, protocol, show};
 
 use std::net::IpAddr;
