@@ -1,0 +1,170 @@
+//! `pfsim run`.
+
+use std::fs::File;
+use std::io::{IsTerminal, Read, Write};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use pfc::facts::Facts;
+use pfc::output::Output;
+use pfc::source::strerror;
+use pfsim::capture::{Reader, Writer};
+use pfsim::decide::{By, Decider, RuleRow, Verdict};
+use pfsim::replay::{Decided, Listener, Placement, ReplayError, replay};
+use pfsim::report;
+use pfvm::rule::Direction;
+use serde_json::json;
+
+use crate::args::{Dir, Run};
+use crate::{Exit, complain, load, print};
+
+/// Captures shorter than this show no progress.
+const LONG: u64 = 16 << 20;
+
+/// Shows progress on a terminal, and packets where asked for.
+struct Watch {
+    bar: ProgressBar,
+    packets: bool,
+    json: bool,
+    rows: Vec<RuleRow>,
+    broken: bool,
+}
+
+impl Watch {
+    fn new(args: &Run, length: Option<u64>, rows: Vec<RuleRow>) -> Self {
+        let shown = length.filter(|length| *length >= LONG && std::io::stderr().is_terminal() && !args.packets);
+        let bar = shown.map_or_else(ProgressBar::hidden, ProgressBar::new);
+        if let Ok(style) = ProgressStyle::with_template("{wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta} left") {
+            bar.set_style(style);
+        }
+        Self { bar, packets: args.packets, json: args.json, rows, broken: false }
+    }
+
+    fn line(&self, packet: &Decided<'_>) -> String {
+        let verdict = if packet.ruling.verdict == Verdict::Pass { "pass" } else { "block" };
+        let row = |at: usize| self.rows.get(at).map(RuleRow::place).unwrap_or_default();
+        let by = match packet.ruling.by {
+            By::Rule(at) => row(at),
+            By::State(Some(at)) => format!("state of {}", row(at)),
+            By::State(None) => "state".into(),
+            By::Default => "no rule".into(),
+            By::Skip => "skipped interface".into(),
+            By::Engine => format!("reason {}", packet.ruling.reason.name()),
+        };
+        if self.json {
+            let object = json!({
+                "frame": packet.number, "packet": packet.line, "interface": packet.iface, "verdict": verdict,
+                "reason": packet.ruling.reason.name(), "by": by, "logged": packet.ruling.log,
+            });
+            return format!("{object}\n");
+        }
+        let shown = packet.line.as_deref().unwrap_or("(headers that cannot be read)");
+        format!("{:>6}  {verdict:<5}  {shown}  {by}\n", packet.number)
+    }
+}
+
+impl Listener for Watch {
+    fn progress(&mut self, position: u64) {
+        self.bar.set_position(position);
+    }
+
+    fn wants_packets(&self) -> bool {
+        self.packets && !self.broken
+    }
+
+    fn decided(&mut self, packet: &Decided<'_>) {
+        let text = self.line(packet);
+        self.broken = std::io::stdout().lock().write_all(text.as_bytes()).is_err();
+    }
+}
+
+/// Where packets are seen, by the facts and the command line.
+fn placement(args: &Run, facts: &Facts) -> Placement {
+    let mut placement = Placement {
+        names: facts.interfaces.iter().map(|i| (i.index, i.name.clone())).collect(),
+        own: facts.interfaces.iter().flat_map(|i| i.addresses.iter().map(|a| a.addr)).collect(),
+        dir: args.dir.map(|dir| match dir {
+            Dir::In => Direction::In,
+            Dir::Out => Direction::Out,
+        }),
+        ..Placement::default()
+    };
+    for on in &args.on {
+        match on.split_once('=') {
+            Some((captured, name)) => {
+                placement.renames.insert(captured.to_owned(), name.to_owned());
+            }
+            None => placement.iface = Some(on.clone()),
+        }
+    }
+    placement
+}
+
+/// Opens the capture; its length where it has one.
+fn open(args: &Run) -> Result<(Box<dyn Read>, Option<u64>), Exit> {
+    if args.pcap.as_os_str() == "-" {
+        return Ok((Box::new(std::io::stdin()), None));
+    }
+    let unreadable = |reason: &str| {
+        complain(&format!("{}: {reason}", args.pcap.display()));
+        Exit::File
+    };
+    if args.pcap.is_dir() {
+        return Err(unreadable("Is a directory"));
+    }
+    let file = File::open(&args.pcap).map_err(|error| unreadable(&strerror(&error)))?;
+    let length = file.metadata().ok().map(|data| data.len());
+    Ok((Box::new(file), length))
+}
+
+fn damaged(args: &Run, error: &dyn std::fmt::Display) -> Exit {
+    complain(&format!("{}: {error}", args.pcap.display()));
+    Exit::Capture
+}
+
+fn unwritable(args: &Run, error: &std::io::Error) -> Exit {
+    let name = args.write.as_ref().map_or_else(String::new, |path| path.display().to_string());
+    complain(&format!("{name}: {}", strerror(error)));
+    Exit::File
+}
+
+fn decide(args: &Run) -> Result<Exit, Exit> {
+    let facts = load::facts(args.input.host_facts.as_deref())?;
+    let (capture, length) = open(args)?;
+    let mut decider = load::rules(&args.input, &facts)?;
+    let mut reader = Reader::new(capture).map_err(|error| damaged(args, &error))?;
+    let output = args.write.as_ref().map(|path| Output::create(path)).transpose();
+    let output = output.map_err(|error| unwritable(args, &error))?;
+    let first = reader.interfaces().first().cloned();
+    let format = reader.format();
+    let writer = output.map(|output| Writer::new(output, format, first.as_ref())).transpose();
+    let mut writer = writer.map_err(|error| unwritable(args, &error))?;
+    let mut watch = Watch::new(args, length, decider.rules().to_vec());
+    let (tally, end) = replay(&mut reader, &placement(args, &facts), &mut decider, writer.as_mut(), &mut watch);
+    watch.bar.finish_and_clear();
+    let about = report::About {
+        capture: &args.pcap.display().to_string(),
+        rules: &args.input.rules.display().to_string(),
+        rows: decider.rules(),
+        caveat: decider.caveat(),
+        all_rules: args.verbose,
+    };
+    let shown = if args.json {
+        let object = report::to_json(&tally, &about);
+        print(&if args.packets { format!("{object}\n") } else { format!("{object:#}\n") })
+    } else {
+        print(&report::text(&tally, &about))
+    };
+    match end {
+        Ok(()) => {}
+        Err(ReplayError::Capture(error)) => return Err(damaged(args, &error)),
+        Err(ReplayError::Write(error)) => return Err(unwritable(args, &error)),
+    }
+    if let Some(writer) = writer {
+        writer.finish().and_then(Output::commit).map_err(|error| unwritable(args, &error))?;
+    }
+    Ok(shown)
+}
+
+pub(crate) fn run(args: &Run) -> Exit {
+    decide(args).unwrap_or_else(|exit| exit)
+}
