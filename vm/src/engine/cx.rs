@@ -1,6 +1,8 @@
 //! What travels with one packet through the engine.
 
+use crate::engine::outcome::Nested;
 use crate::host::Host;
+use crate::osfp::Looks;
 use crate::packet::{DropReason, Packet, PacketDesc, PktMeta};
 use crate::rule::LogFlags;
 use crate::state::record::{NONE, SRC_NODE_KINDS};
@@ -62,6 +64,10 @@ pub struct Cx<'c, 'p, H> {
     pub log: LogFlags,
     /// Whether it is logged whatever the rules say.
     pub log_forced: bool,
+    /// A decision made on the way.
+    pub nested: Option<Nested>,
+    /// What the packet looks like, once that was asked.
+    pub looks: Option<Looks>,
     /// Source nodes held for the state to be made, by [`SrcKind`].
     pub nodes: [u32; SRC_NODE_KINDS],
 }
@@ -83,6 +89,8 @@ impl<'c, 'p, H: Host> Cx<'c, 'p, H> {
             redirected: false,
             log: LogFlags::default(),
             log_forced: false,
+            nested: None,
+            looks: None,
             nodes: [NONE; SRC_NODE_KINDS],
         }
     }

@@ -1,12 +1,11 @@
-//! Where normalisation, cookies, fingerprints and answers meet the engine.
+//! Where normalisation and answers meet the engine.
 
 use crate::engine::Engine;
-use crate::engine::cx::{Action, Cx};
+use crate::engine::cx::Cx;
 use crate::engine::order::Arrived;
 use crate::engine::outcome::Outcome;
 use crate::host::Host;
 use crate::packet::{DropReason, Packet, PktMeta};
-use crate::state::key::StateKey;
 use crate::state::record::StateFlags;
 
 type Scrubbed = Result<(), Option<DropReason>>;
@@ -46,24 +45,6 @@ impl Engine {
 
     pub(super) fn sane_tcp<H: Host>(&mut self, _cx: &mut Cx<'_, '_, H>) -> Scrubbed {
         Ok(())
-    }
-
-    pub(super) fn cookie_instead<H: Host>(&mut self, _cx: &mut Cx<'_, '_, H>) -> bool {
-        false
-    }
-
-    pub(super) fn cookie_back<H: Host>(
-        &mut self,
-        cx: &mut Cx<'_, '_, H>,
-        _key: &StateKey,
-        slot: &mut Option<u32>,
-    ) -> Option<Action> {
-        let _ = self.may_be_cookie(cx, *slot);
-        None
-    }
-
-    pub(super) fn looks_like<H: Host>(&mut self, _cx: &mut Cx<'_, '_, H>, _os: u32) -> bool {
-        false
     }
 
     pub(super) fn change_family<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>) -> bool {

@@ -68,7 +68,8 @@ impl Engine {
         if changed.is_none_or(|c| c == UnitId(0))
             && let Some(options) = programs.first().and_then(Program::options)
         {
-            self.set_options(options);
+            let options = *options;
+            self.set_options(&options, now, host);
         }
         self.forest = Some(Grove::bind(programs)?);
         Ok(())
@@ -117,8 +118,9 @@ impl Engine {
     }
 
     /// Takes over the options of a main ruleset.
-    fn set_options(&mut self, options: &Options) {
+    fn set_options<H: Host>(&mut self, options: &Options, now: u32, host: &mut H) {
         self.options = *options;
+        self.cookies.configure(options.syncookies, options.limits.states, now.into(), host);
         self.table.set_limit(options.limits.states);
     }
 

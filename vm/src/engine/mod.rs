@@ -9,6 +9,7 @@
 //! **Invariant:** nothing on a packet's way allocates, and no loop of it is longer than a capacity taken at load.
 
 pub mod control;
+mod cookies;
 pub mod counters;
 pub mod create;
 pub mod cx;
@@ -35,6 +36,7 @@ use crate::nat::pool::PoolState;
 use crate::rule::{Limits, Options, Syncookies, TIMEOUTS, Timeout};
 use crate::state::pool::OutOfMemory;
 use crate::state::srcnode::SrcNodes;
+use crate::state::syncookie::SynCookies;
 use crate::state::table::StateTable;
 use crate::verify::{Body, Program};
 
@@ -64,6 +66,9 @@ pub struct Engine {
     pub running: bool,
     /// Half-open TCP states.
     pub half_open: u32,
+    /// SYN cookies.
+    pub cookies: SynCookies,
+    recreating: bool,
     forest: Option<Grove<Program>>,
     loaded: u16,
     machine: Machine,
@@ -121,6 +126,8 @@ impl Engine {
             options: default_options(),
             running: true,
             half_open: 0,
+            cookies: SynCookies::new(),
+            recreating: false,
             forest: None,
             loaded: 0,
             machine: Machine::new(),

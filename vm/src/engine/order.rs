@@ -206,6 +206,7 @@ impl Engine {
                 _ => {}
             }
         }
+        out.nested = cx.nested;
         out.logged = cx.log_forced || cx.log != LogFlags(0);
         self.count(&cx, action);
         out.action = Some(action);

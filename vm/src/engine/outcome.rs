@@ -60,6 +60,21 @@ pub struct SendTo {
     pub hop: Addr,
 }
 
+/// A decision made on the way to another one: about the SYN that a cookie stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Nested {
+    /// What the engine made of it; `None` when it was not looked at.
+    pub action: Option<Action>,
+    /// The reason its log record shows.
+    pub reason: DropReason,
+    /// The rule that decided.
+    pub rule: u32,
+    /// The anchor rule it was called by.
+    pub anchor: Option<u32>,
+    /// The state it made.
+    pub state: Option<u32>,
+}
+
 /// What the engine decided about one packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outcome {
@@ -93,6 +108,8 @@ pub struct Outcome {
     pub queue: Option<u16>,
     /// Whether a log record is due.
     pub logged: bool,
+    /// A decision that came before.
+    pub nested: Option<Nested>,
     /// Whether the packet is now the reassembled one, in the room the caller lent.
     pub replaced: bool,
 }
@@ -117,6 +134,7 @@ impl Outcome {
             send_to: None,
             queue: None,
             logged: false,
+            nested: None,
             replaced: false,
         }
     }

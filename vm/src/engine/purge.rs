@@ -107,6 +107,7 @@ impl Engine {
     /// at, so that a whole round takes that long; source nodes and fragments once an interval.
     pub fn tick<H: Host>(&mut self, host: &mut H) {
         let now = seconds(host.now_ms());
+        self.cookies.tick(self.half_open, now.into(), host);
         let interval = value(&self.options.timeouts, Timeout::Interval).max(1);
         let mut left = self.table.len() / interval;
         loop {

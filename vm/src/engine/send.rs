@@ -35,7 +35,7 @@ pub struct Segment {
 }
 
 /// Longest segment the filter sends: IPv6 header, TCP header, MSS, scale and SACK options.
-const LONGEST: usize = 40 + 20 + 12;
+pub(super) const LONGEST: usize = 40 + 20 + 12;
 /// "Don't fragment", which the host sets on what it sends.
 const DF: u16 = 0x4000;
 /// TOS of what the filter sends.
