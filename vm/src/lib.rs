@@ -13,6 +13,7 @@ pub mod nat;
 pub mod norm;
 pub mod osfp;
 pub mod packet;
+pub mod reply;
 pub mod rule;
 pub mod state;
 pub mod table;
