@@ -42,6 +42,9 @@ pub struct Facts {
     pub rtables: Vec<u8>,
     /// Operating systems of the fingerprint file.
     pub os: OsNames,
+    /// The fingerprints themselves, as the image carries them; set together with `os` by
+    /// [`set_fingerprints`](Facts::set_fingerprints).
+    pub prints: Vec<pfvm::image::Print>,
     /// Longest interface name, exclusive; 0 is [`IFNAMSIZ`]. Windows aliases are longer.
     pub name_limit: usize,
 }
@@ -116,6 +119,12 @@ pub struct Found {
 }
 
 impl Facts {
+    /// Takes names and fingerprints of a file, for rules with `os` and for the image.
+    pub fn set_fingerprints(&mut self, file: &crate::osfp::Fingerprints) {
+        self.os = file.os_names();
+        self.prints.clone_from(&file.prints);
+    }
+
     /// Longest name of an interface, exclusive.
     #[must_use]
     pub fn name_limit(&self) -> usize {
