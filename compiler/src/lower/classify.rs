@@ -99,7 +99,7 @@ fn straight_rule(out: &mut Code, body: &Body<'_>) {
         out.test(Op::Live { rule: body.id, skip: NEXT }, after);
     }
     out.op(Op::Eval { rule: body.id });
-    straight::steps(out, &body.steps, |_| vec![after]);
+    straight::steps(out, &body.steps, |_| straight::Fail::At(after));
     straight::act(out, body, after);
     out.place(after);
 }
@@ -186,14 +186,18 @@ impl Emit<'_, '_, '_> {
                     let second = self.out.label();
                     self.node(graph, *a, second, v6)?;
                     self.out.place(second);
-                    // The second cannot win where the first has found better than its best.
+                    // The second cannot win where the first has found better than its best. Its code may be long:
+                    // jumps reach past it, a test's skip may not.
                     let past = self.out.label();
+                    let (go, lost) = (self.out.label(), self.out.label());
                     let prio = PrioId(narrow("priorities", self.base.saturating_add(graph.best(*b)))?);
-                    let go = self.out.label();
-                    self.out.test(Op::Better { prio, skip: NEXT }, go);
+                    self.out.test(Op::Better { prio, skip: NEXT }, lost);
+                    self.out.jump(go);
+                    self.out.place(lost);
+                    self.out.jump(past);
+                    self.out.place(go);
                     self.node(graph, *b, past, v6)?;
                     self.out.place(past);
-                    self.out.place(go);
                 }
                 Node::Switch { dim, starts, kids, absent } => {
                     let (field, starts, kids) = shape(*dim, starts, kids, v6);
@@ -250,7 +254,7 @@ impl Emit<'_, '_, '_> {
     /// The tests of a rule that the way to the leaf has not decided.
     fn steps(&mut self, body: &Body<'_>, open: Dims, fail: Label) {
         let needed = |s: &&Step| s.span.is_none_or(|(dim, _)| open.has(dim));
-        straight::steps(self.out, body.steps.iter().filter(needed), |_| vec![fail]);
+        straight::steps(self.out, body.steps.iter().filter(needed), |_| straight::Fail::At(fail));
     }
 }
 

@@ -24,7 +24,8 @@ pub struct Dispatch {
 #[derive(Clone, Debug)]
 enum Slot {
     Op(Op),
-    Test(Op, Vec<Label>),
+    Test(Op, Label),
+    TestFar(Op, Vec<Label>),
     Jump(Label),
     Dispatch(Field, Vec<u128>, Vec<Label>),
 }
@@ -67,12 +68,12 @@ impl Code {
 
     /// A test; when it fails, control goes to a label.
     pub(super) fn test(&mut self, op: Op, fail: Label) {
-        self.slots.push(Slot::Test(op, vec![fail]));
+        self.slots.push(Slot::Test(op, fail));
     }
 
     /// A test that may skip to any of several labels, the farthest within reach; each is right.
     pub(super) fn test_far(&mut self, op: Op, fail: Vec<Label>) {
-        self.slots.push(Slot::Test(op, fail));
+        self.slots.push(Slot::TestFar(op, fail));
     }
 
     /// A jump.
@@ -100,12 +101,15 @@ impl Code {
             let word = match slot {
                 Slot::Op(op) => op.encode(),
                 Slot::Test(op, fail) => {
+                    skipping(op, u16::try_from(distance(pc, fail)?).map_err(|_| LowerError::Distance)?)
+                }
+                Slot::TestFar(op, fail) => {
                     let mut best = None;
                     for label in fail {
                         let d = distance(pc, label)?;
                         best = u16::try_from(d).ok().max(best);
                     }
-                    op.encode() | (u64::from(Skip(best.ok_or(LowerError::Distance)?).0) << 16)
+                    skipping(op, best.ok_or(LowerError::Distance)?)
                 }
                 Slot::Jump(to) => {
                     let d = u32::try_from(distance(pc, to)?).map_err(|_| LowerError::Distance)?;
@@ -126,4 +130,9 @@ impl Code {
         }
         Ok(out)
     }
+}
+
+/// A test with its skip, which is at the same place in every one.
+fn skipping(op: Op, words: u16) -> u64 {
+    op.encode() | (u64::from(Skip(words).0) << 16)
 }

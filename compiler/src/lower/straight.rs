@@ -23,16 +23,8 @@ pub(super) fn code(ruleset: &Placed<'_>, bodies: &[Body<'_>]) -> Result<Code, Lo
             code.test(Op::Live { rule: body.id, skip: NEXT }, after);
         }
         code.op(Op::Eval { rule: body.id });
-        let skips = |step: &Step| match step.criterion.and_then(|c| next.get(i)?.get(criterion_index(c))) {
-            // Nearer ones of the same kind do as well, where the farthest is out of reach.
-            Some(&far) => {
-                let nearer = std::iter::successors(Some(far), |f| Some(i.saturating_add(f.saturating_sub(i) / 2)))
-                    .take_while(|f| *f > i.saturating_add(1));
-                nearer.chain([i.saturating_add(1)]).filter_map(|f| starts.get(f).copied()).collect()
-            }
-            None => vec![after],
-        };
-        steps(&mut code, &body.steps, skips);
+        let far = |step: &Step| step.criterion.and_then(|c| next.get(i)?.get(criterion_index(c)).copied());
+        steps(&mut code, &body.steps, |step| fail(&starts, i, far(step).unwrap_or(0), after));
         act(&mut code, body, after);
     }
     if let Some(&end) = starts.last() {
@@ -42,11 +34,37 @@ pub(super) fn code(ruleset: &Placed<'_>, bodies: &[Body<'_>]) -> Result<Code, Lo
     Ok(code)
 }
 
+/// Rules whose code certainly fits the distance of a skip.
+const NEAR: usize = 1024;
+
+/// Where a failing test of rule `i` goes: to rule `far`, if that is later than the next one. Where it may be out of
+/// reach, to a nearer one of the same kind.
+fn fail(starts: &[Label], i: usize, far: usize, after: Label) -> Fail {
+    let ahead = far.saturating_sub(i);
+    match starts.get(far) {
+        Some(&label) if ahead > 1 && ahead <= NEAR => Fail::At(label),
+        Some(_) if ahead > NEAR => {
+            let halves = std::iter::successors(Some(ahead), |d| Some(d / 2)).take_while(|d| *d > 1);
+            let labels = halves.filter_map(|d| starts.get(i.saturating_add(d)).copied());
+            Fail::Farthest(labels.chain([after]).collect())
+        }
+        _ => Fail::At(after),
+    }
+}
+
+/// Where a failing test goes.
+pub(super) enum Fail {
+    /// There.
+    At(Label),
+    /// To the farthest in reach.
+    Farthest(Vec<Label>),
+}
+
 /// Tests; `fail` says where a failing one may go.
 pub(super) fn steps<'s>(
     code: &mut Code,
     steps: impl IntoIterator<Item = &'s Step>,
-    fail: impl Fn(&Step) -> Vec<Label>,
+    fail: impl Fn(&Step) -> Fail,
 ) {
     let mut guard: Option<Label> = None;
     for step in steps {
@@ -56,7 +74,10 @@ pub(super) fn steps<'s>(
             code.test(step.op, past);
             guard = Some(past);
         } else {
-            code.test_far(step.op, fail(step));
+            match fail(step) {
+                Fail::At(label) => code.test(step.op, label),
+                Fail::Farthest(labels) => code.test_far(step.op, labels),
+            }
         }
         if let Some(past) = guarded {
             code.place(past);
@@ -127,8 +148,7 @@ fn next_differing(rules: &[Rule]) -> Vec<[usize; CRITERIA]> {
 fn differences(a: &Rule, b: &Rule) -> [bool; CRITERIA] {
     let iface_not = |r: &Rule| r.iface.as_ref().map_or(r.rdomain.is_some_and(|(not, _)| not), |n| n.not);
     let not_differs = iface_not(a) != iface_not(b);
-    let iface = |r: &Rule| r.iface.as_ref().map(|n| n.name.clone());
-    let rdomain = |r: &Rule| r.rdomain.map(|(_, n)| n);
+        let rdomain = |r: &Rule| r.rdomain.map(|(_, n)| n);
     [
         iface(a) != iface(b) || not_differs,
         a.direction != b.direction,
@@ -140,6 +160,11 @@ fn differences(a: &Rule, b: &Rule) -> [bool; CRITERIA] {
         a.src.port != b.src.port,
         a.dst.port != b.dst.port,
     ]
+}
+
+/// The interface a rule names.
+fn iface(r: &Rule) -> Option<&str> {
+    r.iface.as_ref().map(|n| n.name.as_str())
 }
 
 /// `pf_addr_wrap_neq`: networks by address and mask, the rest by what they name. Any address is a network of no bits.

@@ -9,6 +9,7 @@
 
 use super::space::{Dim, Dims, Item, Span};
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 
 /// Names a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -89,7 +90,7 @@ impl Graph {
     #[must_use]
     pub fn build(items: &[Item], want: Want, limits: Limits) -> Self {
         let mut b =
-            Builder { items, want, limits, nodes: Vec::new(), best: Vec::new(), memo: HashMap::new(), copies: 0 };
+            Builder { items, want, limits, nodes: Vec::new(), best: Vec::new(), memo: HashMap::default(), copies: 0 };
         let root = b.node((0..items.len()).collect(), Context::start());
         Self { nodes: b.nodes, best: b.best, root }
     }
@@ -184,13 +185,34 @@ struct Cut {
     crowd: f64,
 }
 
+/// A hash for keys of our own making: long lists of numbers, hashed a word at a time.
+#[derive(Default)]
+struct Quick(u64);
+
+impl Quick {
+    const fn mix(&mut self, word: u64) {
+        self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
+    }
+}
+
+impl Hasher for Quick {
+    fn write(&mut self, bytes: &[u8]) {
+        let (words, rest) = bytes.as_chunks::<8>();
+        words.iter().for_each(|w| self.mix(u64::from_le_bytes(*w)));
+        rest.iter().for_each(|b| self.mix((*b).into()));
+    }
+    fn finish(&self) -> u64 {
+        self.0 ^ (self.0 >> 29)
+    }
+}
+
 struct Builder<'a> {
     items: &'a [Item],
     want: Want,
     limits: Limits,
     nodes: Vec<Node>,
     best: Vec<usize>,
-    memo: HashMap<(Vec<usize>, Context), NodeId>,
+    memo: HashMap<(Vec<usize>, Context), NodeId, BuildHasherDefault<Quick>>,
     copies: usize,
 }
 

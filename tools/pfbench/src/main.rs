@@ -2,6 +2,7 @@
 
 mod classbench;
 mod classify;
+mod clock;
 
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
