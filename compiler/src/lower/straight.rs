@@ -61,11 +61,7 @@ pub(super) enum Fail {
 }
 
 /// Tests; `fail` says where a failing one may go.
-pub(super) fn steps<'s>(
-    code: &mut Code,
-    steps: impl IntoIterator<Item = &'s Step>,
-    fail: impl Fn(&Step) -> Fail,
-) {
+pub(super) fn steps<'s>(code: &mut Code, steps: impl IntoIterator<Item = &'s Step>, fail: impl Fn(&Step) -> Fail) {
     let mut guard: Option<Label> = None;
     for step in steps {
         let guarded = guard.take();
@@ -148,7 +144,7 @@ fn next_differing(rules: &[Rule]) -> Vec<[usize; CRITERIA]> {
 fn differences(a: &Rule, b: &Rule) -> [bool; CRITERIA] {
     let iface_not = |r: &Rule| r.iface.as_ref().map_or(r.rdomain.is_some_and(|(not, _)| not), |n| n.not);
     let not_differs = iface_not(a) != iface_not(b);
-        let rdomain = |r: &Rule| r.rdomain.map(|(_, n)| n);
+    let rdomain = |r: &Rule| r.rdomain.map(|(_, n)| n);
     [
         iface(a) != iface(b) || not_differs,
         a.direction != b.direction,
