@@ -33,6 +33,7 @@ use alloc::vec::Vec;
 use crate::exec::{DEFAULT_FUEL, Grove, Machine};
 use crate::host::Random;
 use crate::nat::pool::PoolState;
+use crate::norm::frag::FragCache;
 use crate::rule::{Limits, Options, Syncookies, TIMEOUTS, Timeout};
 use crate::state::pool::OutOfMemory;
 use crate::state::srcnode::SrcNodes;
@@ -40,8 +41,9 @@ use crate::state::syncookie::SynCookies;
 use crate::state::table::StateTable;
 use crate::verify::{Body, Program};
 
+pub use hooks::send_error;
 pub use order::Seen;
-pub use outcome::{Carried, Outcome, Reassembled, SendTo, Verdict};
+pub use outcome::{Carried, Outcome, Replaced, SendTo, Verdict};
 
 /// Everything that outlives a packet.
 #[derive(Debug)]
@@ -64,6 +66,8 @@ pub struct Engine {
     pub options: Options,
     /// Whether packets are looked at at all (`pfctl -e`, `-d`).
     pub running: bool,
+    /// Fragments waiting for the rest.
+    pub frags: FragCache,
     /// Half-open TCP states.
     pub half_open: u32,
     /// SYN cookies.
@@ -77,6 +81,9 @@ pub struct Engine {
     pool_states: Vec<Vec<PoolState>>,
     next_slow: u32,
 }
+
+/// Bytes of fragments kept at most.
+const FRAG_BYTES: u32 = 16 << 20;
 
 /// Options before anything is loaded.
 #[must_use]
@@ -125,6 +132,7 @@ impl Engine {
             tags: ifaces::Tags::default(),
             options: default_options(),
             running: true,
+            frags: FragCache::new(limits.frags, limits.frags.saturating_mul(2048).min(FRAG_BYTES), (word(), word()))?,
             half_open: 0,
             cookies: SynCookies::new(),
             recreating: false,

@@ -145,13 +145,9 @@ impl Engine {
                 return Action::Drop;
             }
             if let Err(reason) = self.sane_tcp(cx) {
-                return match reason {
-                    Some(r) => {
-                        self.counters.reason(r);
-                        Action::Drop
-                    }
-                    None => Action::Drop,
-                };
+                // Counted, but the record shows another reason, as in pf.
+                self.counters.reason(reason);
+                return Action::Drop;
             }
         }
         let pd = &cx.pd;

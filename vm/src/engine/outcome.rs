@@ -1,6 +1,7 @@
 //! What becomes of a packet, for the edge to carry out.
 
 use crate::engine::cx::Action;
+use crate::norm::frag::FragTag;
 use crate::packet::DropReason;
 use crate::rule::{Addr, Divert, RouteKind};
 
@@ -32,23 +33,19 @@ pub struct Carried {
     pub generated: bool,
     /// It comes back from a diversion socket: not filtered again.
     pub diverted: bool,
-    /// The largest fragment it was reassembled from, and their identification (IPv6).
-    pub reassembled: Option<Reassembled>,
+    /// How to cut a reassembled IPv6 packet again when it is forwarded.
+    pub reassembled: Option<FragTag>,
     /// User and group of its socket, when known.
     pub owner: Option<(u32, u32)>,
 }
 
-/// What a reassembled IPv6 packet is cut into again when it is forwarded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Reassembled {
-    /// Length of the unfragmentable part.
-    pub hdrlen: u16,
-    /// Offset of the last extension header before the fragment header, 0 for none.
-    pub extoff: u16,
-    /// Largest fragment seen.
-    pub maxlen: u16,
-    /// Identification.
-    pub id: u32,
+/// Where in the lent room a reassembled packet stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replaced {
+    /// Offset of its first byte.
+    pub at: usize,
+    /// Its length.
+    pub len: usize,
 }
 
 /// Where a packet is to be sent instead of where the host's routing would.
@@ -111,7 +108,7 @@ pub struct Outcome {
     /// A decision that came before.
     pub nested: Option<Nested>,
     /// Whether the packet is now the reassembled one, in the room the caller lent.
-    pub replaced: bool,
+    pub replaced: Option<Replaced>,
 }
 
 impl Outcome {
@@ -135,7 +132,7 @@ impl Outcome {
             queue: None,
             logged: false,
             nested: None,
-            replaced: false,
+            replaced: None,
         }
     }
 }

@@ -199,6 +199,14 @@ impl TableSet {
         });
     }
 
+    /// Forgets that an operator or a definition made a table: it stays only as long as rules name it.
+    pub fn kill(&mut self, slot: Slot) {
+        for n in self.names.iter_mut().filter(|n| n.slot == slot) {
+            n.active = false;
+        }
+        self.sweep();
+    }
+
     /// Puts a source into the table a rule's `overload` names.
     pub fn overload(&mut self, slot: u32, af: Af, addr: &Addr) {
         if let Ok(s) = u16::try_from(slot) {

@@ -1,0 +1,176 @@
+//! What a story does besides packets: `pfctl` and loads, on the engine in process.
+
+use std::net::IpAddr;
+
+use pfvm::exec::UnitId;
+use pfvm::rule::{Addr, Af};
+use pfvm::state::key::{Idx, KeySide};
+use pfvm::state::record::FLOATING;
+use pfvm::table::Entry;
+
+use super::run::Player;
+use super::sim::{addr_of, ip_of, prefixed, within};
+
+/// An address or network as `pfctl` takes it for a table; `!` negates.
+#[must_use]
+pub fn entry(text: &str) -> Option<Entry> {
+    let (not, text) = text.strip_prefix('!').map_or((false, text), |t| (true, t));
+    let (ip, prefix) = prefixed(text)?;
+    let (af, addr) = addr_of(&ip);
+    Some(Entry { not, ..Entry::new(af, addr, prefix) })
+}
+
+impl Player<'_> {
+    /// Runs a `pfctl` command line; gives what it prints where the story's comparison asks for it.
+    pub fn pfctl(&mut self, args: &str) -> Option<String> {
+        let words: Vec<&str> = args.split_whitespace().collect();
+        match words.as_slice() {
+            ["-t", name, flag, op, rest @ ..] | ["-t", name, op, rest @ .., flag] if flag.ends_with('T') => {
+                return if flag.contains('n') { None } else { self.table(name, op, rest) };
+            }
+            ["-F", what] | ["-a", "", "-F", what] => self.flush(what, None),
+            ["-i", iface, "-F", what] => self.flush(what, Some(iface)),
+            ["-a", anchor, "-F", "rules"] => self.load_anchor(anchor, ""),
+            ["-k", "label", "-k", label] => self.kill_label(label),
+            ["-k", from] => self.kill(from, None),
+            ["-k", from, "-k", to] => self.kill(from, Some(to)),
+            ["-K", host] => self.kill_sources(host),
+            ["-z"] => self.world.engine.rules.zero(),
+            ["-e"] => self.world.engine.running = true,
+            ["-d"] => self.world.engine.running = false,
+            _ => {}
+        }
+        None
+    }
+
+    fn table(&mut self, name: &str, op: &str, addrs: &[&str]) -> Option<String> {
+        let tables = &mut self.world.engine.tables;
+        let persist = pfvm::image::TableFlags::PERSIST;
+        let found = tables.named(b"", name.as_bytes()).map(|n| n.slot);
+        let slot = match (found, op) {
+            (Some(s), _) => s,
+            (None, "add" | "replace") => {
+                let made = tables.make(b"", name.as_bytes(), persist).ok()?;
+                made.active = true;
+                made.slot
+            }
+            (None, _) => return None,
+        };
+        let entries: Vec<Entry> = addrs.iter().filter_map(|a| entry(a)).collect();
+        match op {
+            "add" => entries.iter().for_each(|e| {
+                let _ = tables.all.add(slot, e);
+            }),
+            "delete" => entries.iter().for_each(|e| {
+                let _ = tables.all.delete(slot, e);
+            }),
+            "replace" => {
+                let _ = tables.all.replace(slot, &entries);
+            }
+            "flush" => {
+                tables.all.clear(slot);
+            }
+            "kill" => {
+                tables.all.clear(slot);
+                tables.kill(slot);
+            }
+            "zero" => tables.all.zero(slot, true),
+            "expire" => self.expire(slot, addrs),
+            "show" => return Some(self.show(slot)),
+            _ => {}
+        }
+        None
+    }
+
+    /// Deletes entries that have not been cleared for so many seconds.
+    fn expire(&mut self, slot: pfvm::table::Slot, args: &[&str]) {
+        // Entries carry no time of their own: all that were there at the start of the story are old.
+        let _ = args;
+        let all: Vec<Entry> = self
+            .world
+            .engine
+            .tables
+            .all
+            .entries(slot)
+            .map(|v| Entry { not: v.not, ..Entry::new(v.af, v.addr, v.prefix) })
+            .collect();
+        for e in all {
+            let _ = self.world.engine.tables.all.delete(slot, &e);
+        }
+    }
+
+    fn show(&self, slot: pfvm::table::Slot) -> String {
+        let mut out = String::new();
+        for e in self.world.engine.tables.all.entries(slot) {
+            let ip = ip_of(e.af, &e.addr);
+            let full = if e.af == Af::Inet { 32 } else { 128 };
+            let not = if e.not { "!" } else { " " };
+            let net = if e.prefix == full { String::new() } else { format!("/{}", e.prefix) };
+            out += &format!("  {not}{ip}{net}\n");
+        }
+        out
+    }
+
+    fn flush(&mut self, what: &str, iface: Option<&str>) {
+        match what {
+            "states" => {
+                let kif = iface.map(|i| self.world.sim.index(i));
+                let world = &mut self.world;
+                world.engine.kill_states(&mut world.sim, |_, _, s| {
+                    kif.is_none_or(|k| s.kif == k && s.kif != FLOATING)
+                });
+            }
+            "Sources" => {
+                self.world.engine.kill_sources(|_| true);
+            }
+            "rules" => self.load_main(""),
+            "info" => self.world.engine.counters.clear(),
+            _ => {}
+        }
+    }
+
+    fn kill_label(&mut self, label: &str) {
+        let world = &mut self.world;
+        world.engine.kill_states(&mut world.sim, |engine, _, s| {
+            let entry = engine.rules.get(s.rule);
+            let site = entry.and_then(|e| e.site);
+            let text = site.and_then(|site| {
+                let p = engine.programs().get(usize::from(site.unit.0))?;
+                Some(p.text(entry?.rule.label))
+            });
+            text == Some(label)
+        });
+    }
+
+    /// Kills the states of a host, or from one to another.
+    fn kill(&mut self, from: &str, to: Option<&str>) {
+        let net = |t: &str| prefixed(t);
+        let (Some(src), dst) = (net(from), to.and_then(net)) else { return };
+        let world = &mut self.world;
+        world.engine.kill_states(&mut world.sim, |engine, slot, s| {
+            // The key as the first packet had it: its source and destination.
+            let side = match s.direction() {
+                pfvm::rule::Direction::Out => KeySide::Stack,
+                pfvm::rule::Direction::In => KeySide::Wire,
+            };
+            let Some(key) = engine.table.key(slot, side) else { return false };
+            let idx = Idx::source(s.direction());
+            let ip = |a: Addr| ip_of(key.af, &a);
+            let holds = |a: IpAddr, n: &(IpAddr, u8)| within(&a, &n.0, n.1);
+            let (a, b) = (ip(idx.of(&key.addr)), ip(idx.other().of(&key.addr)));
+            holds(a, &src) && dst.as_ref().is_none_or(|d| holds(b, d))
+        });
+    }
+
+    fn kill_sources(&mut self, host: &str) {
+        let Some((net, prefix)) = prefixed(host) else { return };
+        self.world.engine.kill_sources(|n| within(&ip_of(n.key.af, &n.key.addr), &net, prefix));
+    }
+
+    /// The program of an anchor.
+    #[must_use]
+    pub fn unit_of(&self, path: &str) -> Option<UnitId> {
+        let at = self.paths.iter().position(|p| p == path)?;
+        Some(UnitId(u16::try_from(at).ok()?))
+    }
+}
