@@ -7,6 +7,7 @@ pub mod diag;
 pub mod dump;
 pub mod eval;
 pub mod facts;
+pub mod fmt;
 pub mod image;
 pub mod lex;
 pub mod lint;

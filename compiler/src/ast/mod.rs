@@ -9,6 +9,8 @@
 //! anywhere makes the whole list any, so nothing is lost), and an inline anchor is an opening, its statements and a
 //! closing, not a tree.
 
+use std::fmt;
+
 mod options;
 mod rule;
 
@@ -22,7 +24,7 @@ pub use pfvm::rule::{Af, Direction};
 pub struct FileId(pub u32);
 
 /// Bytes of a file. Text that came out of a macro has the span of the `$name` that brought it in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Span {
     /// Which file.
     pub file: FileId,
@@ -30,6 +32,31 @@ pub struct Span {
     pub lo: u32,
     /// One past the last byte.
     pub hi: u32,
+}
+
+impl fmt::Debug for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}..{}", self.file.0, self.lo, self.hi)
+    }
+}
+
+impl fmt::Debug for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let looked = if self.looked { " looked" } else { "" };
+        write!(f, "line {} token {}{looked}", self.line, self.next)
+    }
+}
+
+impl fmt::Debug for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} {:?}", self.text, self.span)
+    }
+}
+
+impl fmt::Debug for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:?}", self.value, self.span)
+    }
 }
 
 impl Span {
@@ -45,7 +72,7 @@ impl Span {
 }
 
 /// Where pfctl's parser stood when it ran an action: what its messages name and where it goes on after an error.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct At {
     /// File the last token read came from.
     pub file: FileId,
@@ -68,7 +95,7 @@ impl At {
 /// A STRING token, or several joined by blanks where the grammar joins them.
 ///
 /// Bytes that are not UTF-8 are kept by [`crate::source::text`]'s reversible escape.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Word {
     /// The text, without quotes.
     pub text: Box<str>,
@@ -77,7 +104,7 @@ pub struct Word {
 }
 
 /// A NUMBER token.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Number {
     /// Its value.
     pub value: i64,

@@ -366,9 +366,9 @@ pub enum FilterOptKind {
         /// Target family.
         af: Option<Spanned<Af>>,
         /// New source.
-        from: Pool,
+        from: Box<Pool>,
         /// New destination.
-        to: Option<Pool>,
+        to: Option<Box<Pool>>,
     },
     /// `route-to`, `reply-to` or `dup-to`.
     Route {

@@ -52,9 +52,25 @@ pub(crate) struct Lexer {
     complaint: Option<Box<Complaint>>,
 }
 
-fn goes_on_in_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || (byte.is_ascii_punctuation() && !b"(){}<>!=/#,".contains(&byte))
+pub(crate) fn goes_on_in_word(byte: u8) -> bool {
+    PLAIN[usize::from(byte)] || byte == b'\\'
 }
+
+/// Bytes that go on in a word and mean nothing else.
+const PLAIN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0u8;
+    loop {
+        let special =
+            matches!(byte, b'(' | b')' | b'{' | b'}' | b'<' | b'>' | b'!' | b'=' | b'/' | b'#' | b',' | b'\\');
+        table[byte as usize] = byte.is_ascii_alphanumeric() || byte.is_ascii_punctuation() && !special;
+        if byte == u8::MAX {
+            break;
+        }
+        byte += 1;
+    }
+    table
+};
 
 fn begins_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b':' || byte == b'_'
@@ -127,11 +143,13 @@ impl Lexer {
     fn skip_blanks(&mut self) -> Ch {
         let mut ch = self.reader.get();
         while matches!(ch.byte, Some(b' ' | b'\t')) {
+            self.reader.run(usize::MAX, |byte| byte == b' ' || byte == b'\t');
             ch = self.reader.get();
         }
         self.reader.token_line = self.reader.line();
         if ch.is(b'#') {
             while !ch.is(b'\n') && ch.byte.is_some() {
+                self.reader.run(usize::MAX, |byte| byte >= b' ' && byte != b'\\');
                 ch = self.reader.get();
             }
         }
@@ -153,6 +171,18 @@ impl Lexer {
         self.text.push(byte);
         if ch.hi > self.span.hi && self.reader.file() == self.span.file {
             self.span.hi = ch.hi;
+        }
+    }
+
+    /// Takes what goes on in a word in one step, as far as it may.
+    fn plain_run(&mut self) {
+        let same_file = self.reader.file() == self.span.file;
+        let room = BUFFER.saturating_sub(self.text.len());
+        if let Some((bytes, hi)) = self.reader.run(room, |byte| PLAIN[usize::from(byte)]) {
+            self.text.extend_from_slice(bytes);
+            if same_file && !bytes.is_empty() {
+                self.span.hi = self.span.hi.max(hi);
+            }
         }
     }
 
@@ -325,6 +355,7 @@ impl Lexer {
         let mut ch = first;
         loop {
             self.push(ch, ch.byte.unwrap_or_default());
+            self.plain_run();
             if self.text.len() >= BUFFER {
                 return self.bad_line(ComplaintKind::StringTooLong);
             }

@@ -178,6 +178,20 @@ impl Reader {
         self.pop_file();
     }
 
+    /// Takes at most `most` bytes of the file as long as they are of a class that holds no newline, backslash or mark,
+    /// and nothing is pushed back before them; the bytes and where they end.
+    pub(crate) fn run(&mut self, most: usize, class: impl Fn(u8) -> bool) -> Option<(&[u8], u32)> {
+        let frame = self.frames.last_mut()?;
+        if !frame.pushed.is_empty() {
+            return None;
+        }
+        let rest = frame.bytes.get(frame.next..)?;
+        let rest = rest.get(..most).unwrap_or(rest);
+        let count = rest.iter().position(|byte| !class(*byte)).unwrap_or(rest.len());
+        frame.next = frame.next.saturating_add(count);
+        Some((rest.get(..count)?, u32::try_from(frame.next).unwrap_or(u32::MAX)))
+    }
+
     /// Gives a character back (`lungetc`).
     pub(crate) fn unget(&mut self, ch: Ch) {
         if ch.byte.is_some()

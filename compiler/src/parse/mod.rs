@@ -39,6 +39,21 @@ pub enum Item {
     Complaint(Complaint),
 }
 
+/// A token with its text, as [`Parser::last_tokens`] gives them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lexed {
+    /// What it is.
+    pub kind: Tk,
+    /// Its text, without quotes.
+    pub text: String,
+    /// Its value, of a number.
+    pub number: Option<i64>,
+    /// Where.
+    pub span: Span,
+    /// Line pfctl names for it.
+    pub line: u32,
+}
+
 /// A statement with a syntax error.
 #[derive(Debug, Default)]
 pub struct Broken {
@@ -276,6 +291,21 @@ impl<'s> Parser<'s> {
         self.skipping = true;
         self.quiet = 3;
         self.depth = 0;
+    }
+
+    /// Tokens of the last statement, macros replaced.
+    pub fn last_tokens(&self) -> Vec<Lexed> {
+        let line = self.ctx.line.borrow();
+        let slots = (0u32..).map_while(|index| line.get(index));
+        slots
+            .map(|slot| Lexed {
+                kind: slot.token.kind,
+                text: text::decode(line.bytes(slot)).into_owned(),
+                number: (slot.token.kind == Tk::Number).then_some(slot.token.number),
+                span: slot.token.span,
+                line: slot.token.line,
+            })
+            .collect()
     }
 
     /// Macros defined and never used, in order of definition.
