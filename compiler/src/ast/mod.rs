@@ -49,13 +49,13 @@ impl fmt::Debug for At {
 
 impl fmt::Debug for Word {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} {:?}", self.text, self.span)
+        write!(f, "{:?}", self.text)
     }
 }
 
 impl fmt::Debug for Number {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {:?}", self.value, self.span)
+        write!(f, "{}", self.value)
     }
 }
 

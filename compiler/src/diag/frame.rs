@@ -2,6 +2,7 @@
 
 use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Patch, Renderer, Snippet};
 
+use super::codes::SYNTAX;
 use super::{Diagnostic, Label, Severity};
 use crate::ast::{FileId, Span};
 use crate::source::Sources;
@@ -71,7 +72,14 @@ pub fn frame(diagnostic: &Diagnostic, sources: &Sources) -> String {
 #[must_use]
 pub fn frames<'d>(diagnostics: impl IntoIterator<Item = &'d Diagnostic>, sources: &Sources) -> String {
     let mut out = String::new();
+    let mut before: Option<&Diagnostic> = None;
     for diagnostic in diagnostics {
+        // The grammar trips over what the lexer has already refused: pfctl says both, here one is enough.
+        let echo = |last: &Diagnostic| last.code != SYNTAX && last.primary == diagnostic.primary;
+        if diagnostic.code == SYNTAX && before.is_some_and(echo) {
+            continue;
+        }
+        before = Some(diagnostic);
         out.push_str(&frame(diagnostic, sources));
         out.push_str("\n\n");
     }

@@ -8,7 +8,7 @@ use crate::parse::{Item, Parser};
 use crate::source::{Sources, text};
 
 /// Fields that tell where something stands.
-const PLACES: [&str; 3] = ["span: ", "at: ", "end: "];
+const PLACES: [&str; 4] = ["span: ", "at: ", "name_at: ", "pool_at: "];
 
 /// The statements of a file, with those it includes.
 #[must_use]

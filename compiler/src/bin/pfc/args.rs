@@ -32,6 +32,8 @@ pub(crate) enum Verb {
     Check(Check),
     /// Print what FILE becomes on its way to an image
     Dump(Dump),
+    /// Write FILES the way they should be written: blanks, indentation, line ends
+    Fmt(Fmt),
     /// Tell what a code of a message means
     Explain(Explain),
     /// Print the facts of this machine, as --host-facts reads them
@@ -133,6 +135,16 @@ pub(crate) struct Dump {
     /// With `code`: rules in order, one after the other
     #[arg(long)]
     pub(crate) straight: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Fmt {
+    /// The files, changed where they are; `-` goes from standard input to standard output
+    #[arg(required = true, value_name = "FILES")]
+    pub(crate) files: Vec<String>,
+    /// Change nothing, name the files that would change, and exit with 1 when there are any
+    #[arg(long)]
+    pub(crate) check: bool,
 }
 
 #[derive(Args, Debug)]

@@ -11,7 +11,7 @@ use crate::{Exit, complain, input, print};
 fn dump(args: &Dump) -> Result<Exit, Exit> {
     let (mut sources, file) = input::rules(&args.input.file)?;
     match args.form {
-        Form::Tokens => return Ok(print(&tokens(&sources, file))),
+        Form::Tokens => return Ok(print(&tokens(&mut sources, file, &args.input.define))),
         Form::Ast => return Ok(print(&ast(&mut sources, file, &args.input.define))),
         Form::Rules | Form::Graph | Form::Code => {}
     }

@@ -4,6 +4,7 @@ mod args;
 mod build;
 mod check;
 mod dump;
+mod fmt;
 mod input;
 
 use std::io::Write;
@@ -98,6 +99,7 @@ fn main() -> ExitCode {
         Verb::Check(args) => check::run(&args),
         Verb::Dump(args) => dump::run(&args),
         Verb::Explain(args) => explain(&args),
+        Verb::Fmt(args) => fmt::run(&args),
         Verb::Facts(args) => facts(&args),
         Verb::Completions { shell } => {
             let mut script = Vec::new();
