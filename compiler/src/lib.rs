@@ -19,3 +19,4 @@ pub mod output;
 pub mod parse;
 pub mod ruleset;
 pub mod source;
+pub mod target;

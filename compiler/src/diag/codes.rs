@@ -248,6 +248,10 @@ The filter does not shape traffic on this host; queue assignments are kept and c
     WIN_ACCEPTED = 2007, "accepted without effect", [], "\
 The option is valid and changes nothing on Windows.";
 
+    WIN_CARRIED = 2008, "facts a packet does not carry along", [], "\
+Neither NDIS nor a TAP carries tag and receiving interface through the host's stack. A packet that leaves inherits them
+from the state it made on its way in: keep state on the rule that lets it in.";
+
     LINT_SHADOWED = 3001, "rule never decides", [], "\
 The last matching rule decides, and a later rule matches everything this one does: this rule never decides.
 Move it below the other, or make it `quick`.";

@@ -45,7 +45,8 @@ impl Default for Passes {
 
 const NEXT: Skip = Skip(0);
 
-/// Whether a rule asks for every later match to be logged: then every matching rule must be seen in order.
+/// Whether a rule asks for every later match to be logged: after it has matched, every matching rule must be seen in
+/// order.
 pub(super) fn logs_matches(rule: &Rule) -> bool {
     rule.action == Action::Match && rule.log.has(LogFlags::MATCHES)
 }
@@ -58,6 +59,7 @@ fn is_pure(body: &Body<'_>) -> bool {
     body.anchor.is_none()
         && !rule.flags.has(RuleFlags::ONCE)
         && !quick_match
+        && !logs_matches(rule)
         && !translates
         && body.steps.iter().all(|s| s.kind != Kind::Impure)
 }
@@ -69,8 +71,7 @@ pub(super) fn code(
     logging: bool,
     prios: &mut Vec<(RuleId, bool)>,
 ) -> Result<Option<Code>, LowerError> {
-    // With log(matches) anywhere, the order in which rules match is seen from outside.
-    if !passes.classify || logging {
+    if !passes.classify {
         return Ok(None);
     }
     let mut out = Code::default();
@@ -81,7 +82,11 @@ pub(super) fn code(
         let len = rest.iter().take_while(|b| is_pure(b) == pure).count();
         let (now, later) = rest.split_at_checked(len).unwrap_or((rest, &[]));
         if pure && len >= passes.shortest {
-            run(&mut out, now, passes, prios)?;
+            if logging {
+                seen_run(&mut out, now, passes, prios)?;
+            } else {
+                run(&mut out, now, passes, prios)?;
+            }
             any = true;
         } else {
             now.iter().for_each(|body| straight_rule(&mut out, body));
@@ -102,6 +107,29 @@ fn straight_rule(out: &mut Code, body: &Body<'_>) {
     straight::steps(out, &body.steps, |_| straight::Fail::At(after));
     straight::act(out, body, after);
     out.place(after);
+}
+
+/// A run that may be seen from outside, where rules with log(matches) stand: rule by rule once one of them was hit.
+fn seen_run(
+    out: &mut Code,
+    bodies: &[Body<'_>],
+    passes: Passes,
+    prios: &mut Vec<(RuleId, bool)>,
+) -> Result<(), LowerError> {
+    let (slow, fast, end) = (out.label(), out.label(), out.label());
+    // The code of a run may be longer than a skip reaches.
+    let unseen = out.label();
+    out.test(Op::Logging { skip: NEXT }, unseen);
+    out.jump(slow);
+    out.place(unseen);
+    out.jump(fast);
+    out.place(slow);
+    bodies.iter().for_each(|body| straight_rule(out, body));
+    out.jump(end);
+    out.place(fast);
+    run(out, bodies, passes, prios)?;
+    out.place(end);
+    Ok(())
 }
 
 /// One run: find the deciding rule, take the match rules and tags before it, then let it decide.
