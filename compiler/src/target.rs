@@ -45,7 +45,12 @@ pub fn check(config: &Config, target: Target, sources: &Sources) -> Vec<Diagnost
     let mut c = Checker { files: files(sources), found: Vec::new(), stateless_tags: false };
     c.stateless_tags = any_rule(&config.main, &|r| r.tag.is_some() && r.keep == Keep::No && r.action != Action::Block);
     if config.options.hostid.is_some() {
-        c.say(Severity::Warning, codes::WIN_ACCEPTED, &Place::default(), "`set hostid` has no effect: states are not shared");
+        c.say(
+            Severity::Warning,
+            codes::WIN_ACCEPTED,
+            &Place::default(),
+            "`set hostid` has no effect: states are not shared",
+        );
     }
     for queue in &config.queues {
         c.queue(queue);
@@ -117,7 +122,12 @@ impl Checker {
         }
         for end in [&r.src, &r.dst] {
             if matches!(end.addr, AddrSpec::RouteLabel(_)) {
-                self.say(Severity::Error, codes::WIN_ROUTE_LABEL, at, "routes have no labels on Windows: this never matches");
+                self.say(
+                    Severity::Error,
+                    codes::WIN_ROUTE_LABEL,
+                    at,
+                    "routes have no labels on Windows: this never matches",
+                );
             }
         }
         if r.rdr.as_ref().is_some_and(goes_to_loopback) {
