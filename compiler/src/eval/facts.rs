@@ -53,7 +53,9 @@ impl<'a> Facts<'a> {
     #[must_use]
     pub fn new(config: &Config, iface: &str, groups: &[&str]) -> Self {
         let mut tables = BTreeMap::new();
-        collect_tables(&config.main, &mut tables);
+        for ruleset in [&config.main].into_iter().chain(&config.anchors) {
+            collect_tables(ruleset, &mut tables);
+        }
         Self {
             iface: iface.to_owned(),
             groups: groups.iter().map(|&g| g.to_owned()).collect(),

@@ -164,13 +164,17 @@ pub trait World {
 pub fn evaluate(config: &Config, seen: &Seen, world: &mut impl World) -> Verdict {
     let mut anchors = BTreeMap::new();
     collect_anchors(&config.main, &mut anchors);
+    for loaded in &config.anchors {
+        anchors.insert(loaded.path.as_str(), loaded);
+        collect_anchors(loaded, &mut anchors);
+    }
     let mut walk =
         Walk { anchors, world, seen: seen.clone(), tag: None, best: None, matches: Vec::new(), log: Vec::new() };
     let end = walk.ruleset(&config.main, "", None, 0);
     walk.finish(end)
 }
 
-/// Every ruleset written inline, by path.
+/// Every ruleset written inline, by path; a later one takes the place of an earlier one.
 fn collect_anchors<'a>(rules: &'a Ruleset, found: &mut BTreeMap<&'a str, &'a Ruleset>) {
     for call in rules.rules.iter().filter_map(|r| r.anchor.as_ref()) {
         if let Some(inline) = &call.inline {

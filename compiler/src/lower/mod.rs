@@ -19,6 +19,7 @@ pub use names::{AnchorName, Interner, Names, Pair, TableName};
 
 use crate::ruleset::{Config, Rule, Ruleset};
 use pfvm::rule::RuleId;
+use std::collections::BTreeMap;
 
 /// Why rules cannot be turned into a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,28 +54,25 @@ impl<'c> Placed<'c> {
     }
 }
 
-/// All rulesets of a configuration in the image's order: by path, so the main one comes first.
+/// All rulesets of a configuration in the image's order: by path, so the main one comes first. Of two with one path the
+/// later one counts.
 #[must_use]
 pub fn rulesets(config: &Config) -> Vec<Placed<'_>> {
-    let mut found: Vec<&Ruleset> = Vec::new();
-    collect(&config.main, &mut found);
-    found.sort_by(|a, b| a.path.cmp(&b.path));
+    let mut found: BTreeMap<&str, &Ruleset> = BTreeMap::new();
+    let mut todo: Vec<&Ruleset> = config.anchors.iter().rev().chain([&config.main]).collect();
+    while let Some(rules) = todo.pop() {
+        found.insert(&rules.path, rules);
+        todo.extend(rules.rules.iter().rev().filter_map(|r| r.anchor.as_ref()?.inline.as_deref()));
+    }
     let mut first = 0_usize;
     found
-        .into_iter()
+        .into_values()
         .map(|rules| {
             let placed = Placed { rules, first };
             first = first.saturating_add(rules.rules.len());
             placed
         })
         .collect()
-}
-
-fn collect<'c>(rules: &'c Ruleset, found: &mut Vec<&'c Ruleset>) {
-    found.push(rules);
-    for inline in rules.rules.iter().filter_map(|r| r.anchor.as_ref()?.inline.as_deref()) {
-        collect(inline, found);
-    }
 }
 
 /// Code of one ruleset.

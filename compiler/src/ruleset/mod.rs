@@ -32,6 +32,8 @@ pub struct Config {
     pub queues: Vec<Queue>,
     /// The main ruleset (or that of the anchor given with `-a`); its inline anchors hang below their call rules.
     pub main: Ruleset,
+    /// Rulesets of `load anchor` files, read: each takes the place of an inline one of its path.
+    pub anchors: Vec<Ruleset>,
     /// `load anchor NAME from FILE`, in order, not yet read.
     pub loads: Vec<AnchorLoad>,
     /// Interfaces that `antispoof` was written for.
