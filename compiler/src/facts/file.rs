@@ -168,7 +168,8 @@ fn service(text: &str) -> Option<(u16, Transport)> {
 }
 
 fn os_names(file: &FileOs) -> OsNames {
-    let mut names = OsNames { fingerprints: file.fingerprints, ..OsNames::default() };
+    let mut names = OsNames::default();
+    names.fingerprints = file.fingerprints;
     for triple in &file.names {
         let mut parts = triple.splitn(3, ':');
         let mut next = || parts.next().unwrap_or_default();

@@ -27,7 +27,7 @@ pub struct OsNames {
 /// Packs class, version and subtype numbers as pf does; 0 is any.
 #[must_use]
 pub fn pack(class: u32, version: u32, subtype: u32) -> u32 {
-    ((class & 0x3ff) << 22) | ((version & 0x3ff) << 12) | ((subtype & 0x3ff) << 2)
+    ((class & 0x3ff) << 20) | ((version & 0x3ff) << 10) | (subtype & 0x3ff)
 }
 
 fn number(index: usize) -> u32 {

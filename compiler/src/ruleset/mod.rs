@@ -264,7 +264,9 @@ pub struct TcpFlags {
 /// An OS fingerprint of pf.os (`pf_osfp_t`), with its text.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Os {
-    /// Packed class, version and subtype as pf packs them; 0 is `any`, [`u32::MAX`] never matches (not in pf.os).
+    /// Packed class, version and subtype as pf packs them; [`u32::MAX`] is `unknown`, `u32::MAX - 1` is no name of the
+    /// file and never matches.
+    /// in pf.os).
     pub fingerprint: u32,
     /// As printed.
     pub name: String,
@@ -439,6 +441,59 @@ pub struct Rule {
     pub nr: u32,
     /// Where.
     pub place: Place,
+}
+
+impl Rule {
+    /// A rule that tests nothing and does nothing beyond its verdict.
+    #[must_use]
+    pub fn new(action: Action) -> Rule {
+        Rule {
+            action,
+            returns: Return::Drop,
+            direction: None,
+            flags: RuleFlags::default(),
+            log: LogFlags::default(),
+            log_if: 0,
+            iface: None,
+            rdomain: None,
+            received_on: None,
+            af: None,
+            proto: None,
+            src: Endpoint::default(),
+            dst: Endpoint::default(),
+            os: None,
+            uid: None,
+            gid: None,
+            tcp_flags: None,
+            icmp_type: None,
+            icmp_code: None,
+            fragment: false,
+            tos: 0,
+            prio: None,
+            tagged: None,
+            probability: None,
+            pkt_rate: None,
+            keep: Keep::No,
+            state: StateOptions::default(),
+            tag: None,
+            label: None,
+            set_prio: None,
+            set_tos: None,
+            set_delay: None,
+            queue: None,
+            min_ttl: 0,
+            max_mss: 0,
+            rtable: None,
+            divert: None,
+            naf: None,
+            nat: None,
+            rdr: None,
+            route: None,
+            anchor: None,
+            nr: 0,
+            place: Place::default(),
+        }
+    }
 }
 
 /// A queue definition (`struct pf_queuespec`); bandwidths in bits a second, times in milliseconds.

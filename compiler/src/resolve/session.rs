@@ -1,0 +1,366 @@
+//! A run over a main file and the anchors it loads.
+//!
+//! Holds the order of pfctl's `pfctl_rules`: read, check queues, echo queues, echo rules (after the optimizer), then
+//! load anchors in turn. [`load`] is the same without anything said.
+
+use super::anchor::Anchors;
+use super::option::WATERMARKS;
+use super::partial::Partial;
+use super::rule::AnchorHead;
+use super::{Act, Globals, Options, Problem, Resolver, Stop, Transcript};
+use crate::ast::{FileId, Stmt, StmtKind};
+use crate::facts::Facts;
+use crate::optimize::TableNumbers;
+use crate::parse::{Broken, Complaint, Item, Parser};
+use crate::ruleset::{Config, OptimizerLevel, Ruleset};
+use crate::source::Sources;
+
+/// A run: what one call of pfctl keeps between files.
+#[derive(Debug)]
+pub struct Session<'a> {
+    facts: &'a Facts,
+    options: &'a Options,
+    globals: Globals,
+}
+
+/// A configuration that was read without errors.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// What it says.
+    pub config: Config,
+    /// Automatic tables so far: the optimizer goes on from here.
+    pub numbers: TableNumbers,
+    /// Remarks that did not keep it from being read.
+    pub remarks: Vec<Problem>,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, Default, thiserror::Error)]
+#[error("{} error(s) in the rules", problems.len())]
+pub struct Failure {
+    /// In pfctl's order.
+    pub problems: Vec<Problem>,
+}
+
+/// What reading a file came to.
+enum Read {
+    Good(Box<Config>, OptimizerLevel),
+    Bad,
+    Exit,
+}
+
+/// Reads a file into a configuration; `load anchor` files are named, not read. Not optimized.
+///
+/// # Errors
+/// All problems of the file, in order.
+pub fn load(sources: &mut Sources, main: FileId, facts: &Facts, options: &Options) -> Result<Loaded, Failure> {
+    let mut session = Session::new(facts, options);
+    session.globals.os = Some(facts.os.clone());
+    let read = session.read(sources, main, &options.anchor, None, true);
+    let problems = session.globals.said.problems().to_vec();
+    match read {
+        Read::Good(config, _) => Ok(Loaded { config: *config, numbers: session.globals.numbers, remarks: problems }),
+        Read::Bad | Read::Exit => Err(Failure { problems }),
+    }
+}
+
+impl<'a> Session<'a> {
+    /// Nothing read yet.
+    #[must_use]
+    pub fn new(facts: &'a Facts, options: &'a Options) -> Self {
+        Session { facts, options, globals: Globals::default() }
+    }
+
+    /// What was said so far.
+    pub fn said(&mut self) -> &mut Transcript {
+        &mut self.globals.said
+    }
+
+    /// pfctl's `-f`: reads, echoes, reads the anchors that are to be loaded. `None` after an error; the exit is 1 then.
+    /// The rules come back as the optimizer left them.
+    pub fn run(&mut self, sources: &mut Sources, main: FileId) -> Option<Vec<(String, Config)>> {
+        let anchor = self.options.anchor.clone();
+        if anchor.is_empty() {
+            self.fingerprints();
+        }
+        let Read::Good(config, level) = self.read(sources, main, &anchor, self.options.optimize, true) else {
+            return None;
+        };
+        let mut config = *config;
+        self.finish(&mut config, level)?;
+        let loads = config.loads.clone();
+        let mut done = vec![(anchor, config)];
+        let optimize = self.options.optimize;
+        for load in loads {
+            if self.options.verbose > 0 {
+                self.globals.said.err(&format!("\nLoading anchor {} from {}\n", load.anchor, load.file));
+            }
+            let level = if optimize.is_some() || done.first().is_some_and(|(_, c)| c.options.optimization.is_some()) {
+                Some(level)
+            } else {
+                None
+            };
+            let Some(config) = self.load_anchor(sources, &load.anchor, &load.file, level) else {
+                self.globals.said.err("pfctl: load anchors\n");
+                return None;
+            };
+            done.push((load.anchor, config));
+        }
+        Some(done)
+    }
+
+    fn load_anchor(
+        &mut self,
+        sources: &mut Sources,
+        anchor: &str,
+        file: &str,
+        level: Option<OptimizerLevel>,
+    ) -> Option<Config> {
+        let id = self.open(sources, file)?;
+        let Read::Good(config, level) = self.read(sources, id, anchor, level, false) else { return None };
+        let mut config = *config;
+        self.finish(&mut config, level)?;
+        Some(config)
+    }
+
+    /// Opens a file to parse; says why not.
+    pub fn open(&mut self, sources: &mut Sources, file: &str) -> Option<FileId> {
+        match sources.open(file) {
+            Ok(id) => Some(id),
+            Err(reason) => {
+                let said = &mut self.globals.said;
+                said.err(&format!("pfctl: pushfile: {file}: {reason}\n"));
+                said.err(&format!("pfctl: cannot open the main config file!: {reason}\n"));
+                None
+            }
+        }
+    }
+
+    /// The fingerprint file of the machine.
+    fn fingerprints(&mut self) {
+        let names = self.facts.os.clone();
+        if self.options.verbose > 1 {
+            let count = names.fingerprints;
+            self.globals.said.out(&format!("Loaded {count} passive OS fingerprints\n"));
+        }
+        self.globals.os = Some(names);
+    }
+
+    /// Optimizes, numbers and echoes what was read.
+    fn finish(&mut self, config: &mut Config, level: OptimizerLevel) -> Option<()> {
+        if self.options.verbose > 0 {
+            for queue in &config.queues {
+                self.globals.said.out(&crate::print::queue(queue));
+            }
+        }
+        self.finish_set(&mut config.main, level, 0)
+    }
+
+    /// One ruleset: optimizer, `$nr`, echo, and the rulesets it holds.
+    fn finish_set(&mut self, set: &mut Ruleset, level: OptimizerLevel, depth: usize) -> Option<()> {
+        let verbose = self.options.verbose > 0;
+        if depth > 0 && verbose {
+            self.globals.said.out(if set.rules.is_empty() { "\n" } else { " {\n" });
+        }
+        let brace = depth > 0 && !set.rules.is_empty();
+        if level != OptimizerLevel::None {
+            let done = crate::optimize::ruleset(std::mem::take(&mut set.rules), &mut self.globals.numbers);
+            if verbose {
+                for table in &done.tables {
+                    self.globals.said.out(&crate::print::table(table));
+                }
+            }
+            set.rules = done.rules;
+            set.tables.extend(done.tables);
+        }
+        let options = crate::print::RuleOptions::new(self.options, self.facts);
+        for (nr, rule) in (0..).zip(&mut set.rules) {
+            if crate::expand::number_labels(rule, nr).is_err() {
+                self.globals.said.err("pfctl: expand_label: label too long\n");
+                return None;
+            }
+            if verbose {
+                let indent = if self.options.verbose > 1 { 0 } else { depth };
+                self.globals.said.out(&"  ".repeat(indent));
+                self.globals.said.out(&crate::print::rule(rule, &options));
+            }
+            match rule.anchor.as_mut() {
+                Some(call) => match call.inline.as_deref_mut() {
+                    Some(inner) => self.finish_set(inner, level, depth.saturating_add(1))?,
+                    None if verbose => self.globals.said.out("\n"),
+                    None => {}
+                },
+                None if verbose => self.globals.said.out("\n"),
+                None => {}
+            }
+        }
+        if brace && verbose {
+            self.globals.said.out(&"  ".repeat(depth.saturating_sub(1)));
+            self.globals.said.out("}\n");
+        }
+        Some(())
+    }
+
+    /// Reads one file. Macros of the command line count in the main file alone.
+    fn read(
+        &mut self,
+        sources: &mut Sources,
+        file: FileId,
+        anchor: &str,
+        level: Option<OptimizerLevel>,
+        main: bool,
+    ) -> Read {
+        let (facts, options) = (self.facts, self.options);
+        let mut resolver = Resolver {
+            facts,
+            options,
+            globals: &mut self.globals,
+            files: Vec::new(),
+            errors: 0,
+            block_returns: false,
+            settings: Default::default(),
+            reassemble: true,
+            watermarks: WATERMARKS,
+            watermarks_set: false,
+            optimize: level,
+            anchors: Anchors::new(anchor),
+            loads: Vec::new(),
+            made: 0,
+        };
+        let mut parser = Parser::new(sources, file);
+        if main {
+            for (name, value) in &options.macros {
+                parser.predefine(name, value);
+            }
+        }
+        let outcome = resolver.statements(&mut parser);
+        if outcome.is_ok() && options.verbose > 1 {
+            for (name, _) in parser.unused_macros() {
+                resolver.globals.said.err(&format!("warning: macro '{name}' not used\n"));
+            }
+        }
+        if outcome.is_err() {
+            return Read::Exit;
+        }
+        if resolver.errors > 0 {
+            return Read::Bad;
+        }
+        let level = resolver.optimize.unwrap_or_default();
+        match resolver.into_config(anchor.is_empty()) {
+            Ok(Some(config)) => Read::Good(Box::new(config), level),
+            Ok(None) => Read::Bad,
+            Err(_) => Read::Exit,
+        }
+    }
+}
+
+impl Resolver<'_> {
+    /// Acts upon every statement of a file.
+    fn statements(&mut self, parser: &mut Parser<'_>) -> Act {
+        let mut heads: Vec<AnchorHead> = Vec::new();
+        while let Some(item) = parser.next() {
+            self.learn_files(parser.sources());
+            let done = match item {
+                Item::Stmt(stmt) => self.statement(&stmt, &mut heads, parser.sources_mut()),
+                Item::Broken(broken) => self.broken(&broken, parser.sources_mut()),
+                Item::Complaint(complaint) => {
+                    self.complain(&complaint);
+                    Ok(())
+                }
+            };
+            match done {
+                Ok(()) => {}
+                Err(Stop::Line(at)) => {
+                    // The error may have been said or not: yacc counts the line as wrong either way.
+                    self.errors = self.errors.saturating_add(1);
+                    heads.clear();
+                    parser.fail(at);
+                }
+                Err(Stop::Exit) => return Err(Stop::Exit),
+            }
+        }
+        Ok(())
+    }
+
+    fn learn_files(&mut self, sources: &Sources) {
+        while self.files.len() < sources.len() {
+            let next = u32::try_from(self.files.len()).unwrap_or(u32::MAX);
+            self.files.push(sources.name(FileId(next)));
+        }
+    }
+
+    /// One statement.
+    pub(super) fn statement(&mut self, stmt: &Stmt, heads: &mut Vec<AnchorHead>, sources: &mut Sources) -> Act {
+        let (at, span) = (stmt.at, stmt.span);
+        match &stmt.kind {
+            StmtKind::Blank | StmtKind::Include(_) => Ok(()),
+            StmtKind::Set(option) => self.set(option, at, span, sources),
+            StmtKind::Macro(def) => self.macro_def(def, at, span),
+            StmtKind::Rule(rule) => self.filter_rule(rule, at, span),
+            StmtKind::Anchor(rule) => {
+                let head = self.anchor_head(rule, span)?;
+                self.anchor_rule(head, at)
+            }
+            StmtKind::AnchorOpen(rule) => {
+                let head = self.anchor_head(rule, span)?;
+                heads.push(head);
+                if !self.anchors.open() {
+                    return self.exit("pfa_anchor: anchors too deep");
+                }
+                Ok(())
+            }
+            StmtKind::AnchorClose => {
+                self.anchors.close();
+                match heads.pop() {
+                    Some(head) => self.anchor_rule(head, at),
+                    None => Err(Stop::Line(at)),
+                }
+            }
+            StmtKind::Load(load) => self.load_anchor(load, stmt),
+            StmtKind::Antispoof(antispoof) => self.antispoof(antispoof, at, span),
+            StmtKind::Table(table) => self.table(table, at, span, sources),
+            StmtKind::Queue(queue) => self.queue(queue, at, span),
+        }
+    }
+
+    /// What pfctl had acted upon of a broken statement, then its complaints.
+    fn broken(&mut self, broken: &Broken, sources: &mut Sources) -> Act {
+        let mut partial = Partial::default();
+        for node in &broken.partial {
+            self.node(node, &mut partial, sources)?;
+        }
+        for complaint in &broken.complaints {
+            self.complain(complaint);
+        }
+        self.errors = self.errors.saturating_add(1);
+        Ok(())
+    }
+
+    fn complain(&mut self, complaint: &Complaint) {
+        let text = complaint.kind.text();
+        let said = &mut self.globals.said;
+        let place = complaint.place.map(|(file, line)| {
+            let name = usize::try_from(file.0).ok().and_then(|i| self.files.get(i)).cloned();
+            (name.unwrap_or_else(|| "".into()), line)
+        });
+        match &place {
+            Some((name, line)) => said.err(&format!("{name}:{line}: {text}\n")),
+            None => said.err(&format!("{text}\n")),
+        }
+        if complaint.kind.is_error() {
+            self.errors = self.errors.saturating_add(1);
+        }
+        said.problem(Problem { place, span: complaint.span, text, warning: false });
+    }
+
+    /// The configuration, with the checks that wait for the end of the file. `None` after an error.
+    fn into_config(mut self, main: bool) -> Act<Option<Config>> {
+        let anchors = std::mem::replace(&mut self.anchors, Anchors::new(""));
+        let set = anchors.into_tree();
+        if main && !self.check_queues(&set)? {
+            return Ok(None);
+        }
+        let queues = if main { self.globals.queues.in_order() } else { Vec::new() };
+        Ok(Some(Config { options: self.settings, queues, main: set, loads: self.loads }))
+    }
+}

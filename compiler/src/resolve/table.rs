@@ -1,0 +1,282 @@
+//! `table <name> …`: flags, contents in place and from files, and its echo.
+//!
+//! Source: `parse.y tabledef`, `process_tabledef`; `pfctl_radix.c pfr_buf_load`; `pfctl_parser.c append_addr`.
+
+use super::host::{Host, Kind};
+use super::number::{is_space, strtonum};
+use super::{Act, Resolver, Stop};
+use crate::ast::{At, Span, TableDef, TableOpt, TableOptKind};
+use crate::expand::pool_entry;
+use crate::print::TablePart;
+use crate::ruleset::{Table, TableEntry};
+use crate::source::{Sources, text};
+
+/// `PF_TABLE_NAME_SIZE`.
+pub(crate) const NAME_SIZE: usize = 32;
+/// Longest word of a table file, exclusive.
+const TOKEN_SIZE: usize = 256;
+
+/// `weight n` in table files goes to the entry before it, across words and files.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Weights {
+    expect: bool,
+    /// Entries there were after the last address.
+    previous: usize,
+}
+
+/// Flags and contents so far.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TableSoFar {
+    pub persist: bool,
+    pub constant: bool,
+    pub counters: bool,
+    pub init: bool,
+    sources: Vec<Source>,
+}
+
+/// Where contents come from.
+#[derive(Clone, Debug)]
+enum Source {
+    Hosts(Vec<Host>),
+    File(String),
+}
+
+impl Resolver<'_> {
+    /// A flag or source of a table.
+    pub(crate) fn table_opt(&mut self, opt: &TableOpt, so_far: &mut TableSoFar) -> Act {
+        match &opt.kind {
+            TableOptKind::Flag(word) => match &*word.text {
+                "persist" => so_far.persist = true,
+                "const" => so_far.constant = true,
+                "counters" => so_far.counters = true,
+                other => return self.fail(opt.at, word.span, format!("invalid table option '{other}'")),
+            },
+            TableOptKind::File(word) => {
+                so_far.sources.push(Source::File(word.text.to_string()));
+                so_far.init = true;
+            }
+            TableOptKind::Hosts(items) => {
+                let mut hosts = Vec::new();
+                for item in items {
+                    hosts.append(&mut self.table_host(item)?);
+                }
+                if let Some(text) = hosts.iter().find_map(|h| refused(h.wrap.kind)) {
+                    return self.fail(opt.at, opt.span, text);
+                }
+                if !hosts.is_empty() {
+                    so_far.sources.push(Source::Hosts(hosts));
+                }
+                so_far.init = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// An entry of a table, negated and weighed.
+    pub(crate) fn table_host(&mut self, item: &crate::ast::PoolHost) -> Act<Vec<Host>> {
+        let mut hosts = self.host(&item.host)?;
+        for host in &mut hosts {
+            host.not = item.not;
+        }
+        if let Some(arg) = &item.weight {
+            let weight = self.weight(arg)?;
+            for host in &mut hosts {
+                host.weight = weight;
+            }
+        }
+        Ok(hosts)
+    }
+
+    /// A table definition.
+    pub(crate) fn table(&mut self, def: &TableDef, at: At, span: Span, sources: &mut Sources) -> Act {
+        let mut so_far = TableSoFar::default();
+        for opt in &def.opts {
+            self.table_opt(opt, &mut so_far)?;
+        }
+        let name = &def.name.text;
+        if text::byte_len(name) >= NAME_SIZE {
+            return self.fail(at, def.name.span, format!("table name too long, max {} chars", NAME_SIZE - 1));
+        }
+        let mut entries = Vec::new();
+        for source in &so_far.sources {
+            match source {
+                Source::File(file) => self.load_file(file, &mut entries, at, span, sources)?,
+                Source::Hosts(hosts) => {
+                    for host in hosts {
+                        match pool_entry(host) {
+                            Some(entry) => entries.push(entry),
+                            None => {
+                                let text = "cannot create address buffer: Invalid argument";
+                                return self.fail(at, span, text);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        let files = so_far
+            .sources
+            .iter()
+            .filter_map(|s| match s {
+                Source::File(file) => Some(file.clone()),
+                Source::Hosts(_) => None,
+            })
+            .collect();
+        let table = Table {
+            name: name.to_string(),
+            persist: so_far.persist,
+            constant: so_far.constant,
+            counters: so_far.counters,
+            init: so_far.init,
+            entries,
+            files,
+            automatic: false,
+            place: self.place(at, span),
+        };
+        self.echo(|| echo(&table, &so_far));
+        if self.options.dry_run {
+            if self.options.verbose > 0 {
+                let file = self.file(at.file);
+                self.line(&format!("{file}:{}: skipping duplicate table checks for <{name}>", at.line));
+            }
+            // pfctl keeps inner tables of a dry run in a tree under an empty name: the second one does not fit.
+            if self.anchors.depth() > 0 && std::mem::replace(&mut self.globals.inner_table, true) {
+                return Err(Stop::Line(at));
+            }
+        }
+        self.anchors.add_table(table);
+        Ok(())
+    }
+
+    /// Reads the contents of a table file.
+    fn load_file(
+        &mut self,
+        file: &str,
+        entries: &mut Vec<TableEntry>,
+        at: At,
+        span: Span,
+        sources: &mut Sources,
+    ) -> Act {
+        let bytes = match sources.read(file) {
+            Ok(bytes) => bytes,
+            Err(reason) => return self.fail(at, span, format!("cannot load \"{file}\": {reason}")),
+        };
+        for token in tokens(&bytes) {
+            if token.len() >= TOKEN_SIZE {
+                return self.fail(at, span, format!("cannot load \"{file}\": Invalid argument"));
+            }
+            match self.append(&text::decode(token), entries) {
+                Appended::Yes => {}
+                Appended::NoAddress => {
+                    return self.fail(at, span, format!("file \"{file}\" contains bad data"));
+                }
+                Appended::BadMask => {
+                    return self.fail(at, span, format!("cannot load \"{file}\": Invalid argument"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, token: &str, entries: &mut Vec<TableEntry>) -> Appended {
+        if token == "weight" {
+            self.globals.weights.expect = true;
+            return Appended::Yes;
+        }
+        if self.globals.weights.expect {
+            let Ok(weight) = strtonum(token, 1, 65535) else {
+                self.line(&format!("failed to convert weight {token}"));
+                return Appended::NoAddress;
+            };
+            let from = self.globals.weights.previous.saturating_sub(1);
+            for entry in entries.iter_mut().skip(from) {
+                entry.weight = u16::try_from(weight).unwrap_or(0);
+            }
+            self.globals.weights.expect = false;
+            return Appended::Yes;
+        }
+        let body = token.trim_start_matches('!');
+        let not = token.len().saturating_sub(body.len()) % 2 == 1;
+        let hosts = self.look_up(body);
+        if hosts.is_empty() {
+            return Appended::NoAddress;
+        }
+        for host in &hosts {
+            match pool_entry(host) {
+                Some(entry) => entries.push(TableEntry { not, from_file: true, ..entry }),
+                None => return Appended::BadMask,
+            }
+        }
+        self.globals.weights.previous = entries.len();
+        Appended::Yes
+    }
+}
+
+enum Appended {
+    Yes,
+    NoAddress,
+    BadMask,
+}
+
+/// pfctl's words for what a table cannot hold.
+fn refused(kind: Kind) -> Option<&'static str> {
+    match kind {
+        Kind::Mask => None,
+        Kind::Range => Some("address ranges are not permitted inside tables"),
+        Kind::Dynamic => Some("dynamic addresses are not permitted inside tables"),
+        Kind::Table => Some("tables cannot contain tables"),
+        Kind::NoRoute => Some("\"no-route\" is not permitted inside tables"),
+        Kind::UrpfFailed => Some("\"urpf-failed\" is not permitted inside tables"),
+        Kind::RouteLabel | Kind::None => Some("unknown address type 4"),
+    }
+}
+
+/// Words of a table file: separated by white space, with comments where a word would start.
+fn tokens(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        loop {
+            let start = rest.iter().position(|b| !is_space(*b))?;
+            rest = rest.get(start..)?;
+            if rest.first() == Some(&b'#') {
+                let end = rest.iter().position(|b| *b == b'\n')?;
+                rest = rest.get(end..)?;
+                continue;
+            }
+            let end = rest.iter().position(|b| is_space(*b)).unwrap_or(rest.len());
+            let (token, tail) = rest.split_at_checked(end)?;
+            rest = tail;
+            return Some(token);
+        }
+    })
+}
+
+/// The echo of a definition: sources in their order, lists side by side as one.
+fn echo(table: &Table, so_far: &TableSoFar) -> String {
+    let mut parts = Vec::new();
+    for source in &so_far.sources {
+        match source {
+            Source::File(file) => parts.push(TablePart::File(file.clone())),
+            Source::Hosts(hosts) => {
+                let list = hosts.iter().filter_map(pool_entry);
+                match parts.last_mut() {
+                    Some(TablePart::Entries(entries)) => entries.extend(list),
+                    _ => parts.push(TablePart::Entries(list.collect())),
+                }
+            }
+        }
+    }
+    crate::print::table_parts(table, &parts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_a_file() {
+        let list = |text: &'static str| tokens(text.as_bytes()).collect::<Vec<_>>();
+        assert_eq!(list("1.2.3.4 # x\n\t!10/8#y\n#end"), [b"1.2.3.4".as_slice(), b"!10/8#y"]);
+        assert!(list("  # only").is_empty());
+    }
+}

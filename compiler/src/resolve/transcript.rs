@@ -1,0 +1,76 @@
+//! What is said while a file is read: pfctl's two streams in order, and the same errors as data.
+//!
+//! **Invariant:** nothing is printed here; the caller decides what a stream is.
+
+use std::sync::Arc;
+
+use crate::ast::Span;
+
+/// Standard output or standard error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Out,
+    /// Standard error.
+    Err,
+}
+
+/// A message about the input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// File and line as pfctl names them; `None` where it names none.
+    pub place: Option<(Arc<str>, u32)>,
+    /// Bytes it is about; empty when unknown.
+    pub span: Span,
+    /// pfctl's words, without file and line.
+    pub text: String,
+    /// Does not keep the rules from being used.
+    pub warning: bool,
+}
+
+/// Both streams, in the order they were written, and the problems.
+#[derive(Clone, Debug, Default)]
+pub struct Transcript {
+    parts: Vec<(Stream, String)>,
+    problems: Vec<Problem>,
+}
+
+impl Transcript {
+    /// Writes to standard output.
+    pub fn out(&mut self, text: &str) {
+        self.push(Stream::Out, text);
+    }
+
+    /// Writes to standard error.
+    pub fn err(&mut self, text: &str) {
+        self.push(Stream::Err, text);
+    }
+
+    fn push(&mut self, stream: Stream, text: &str) {
+        match self.parts.last_mut() {
+            Some((last, so_far)) if *last == stream => so_far.push_str(text),
+            _ => self.parts.push((stream, text.to_owned())),
+        }
+    }
+
+    pub(crate) fn problem(&mut self, problem: Problem) {
+        self.problems.push(problem);
+    }
+
+    /// What was written, in order; takes it away.
+    pub fn take(&mut self) -> Vec<(Stream, String)> {
+        std::mem::take(&mut self.parts)
+    }
+
+    /// What is wrong, in order.
+    #[must_use]
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    /// All that went to one stream.
+    #[must_use]
+    pub fn text(&self, stream: Stream) -> String {
+        self.parts.iter().filter(|(s, _)| *s == stream).map(|(_, t)| t.as_str()).collect()
+    }
+}
