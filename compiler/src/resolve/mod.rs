@@ -31,9 +31,10 @@ pub(crate) use filter::Icmp;
 pub(crate) use host_item::{Cmp, Iface, OpKind};
 pub(crate) use pool::Redir;
 pub use session::{Failure, Loaded, Session, load};
-pub use transcript::{Problem, Stream, Transcript};
+pub use transcript::{Stream, Transcript};
 
 use crate::ast::{At, FileId, Span};
+use crate::diag::{Diagnostic, Severity};
 use crate::facts::Facts;
 use crate::optimize::TableNumbers;
 use crate::ruleset::{OptimizerLevel, Settings, Syncookies};
@@ -131,7 +132,7 @@ impl Resolver<'_> {
         self.errors = self.errors.saturating_add(1);
         let name = self.file(at.file);
         self.globals.said.err(&format!("{name}:{}: {text}\n", at.line));
-        self.globals.said.problem(Problem { place: Some((name, at.line)), span, text, warning: false });
+        self.globals.said.diagnostic(Diagnostic::pfctl(at, span, text));
     }
 
     /// An error after which pfctl gives the statement up.
@@ -150,7 +151,7 @@ impl Resolver<'_> {
     pub(crate) fn program(&mut self, text: impl Into<String>) {
         let text = text.into();
         self.globals.said.err(&format!("pfctl: {text}\n"));
-        self.globals.said.problem(Problem { place: None, span: Span::default(), text, warning: false });
+        self.globals.said.diagnostic(Diagnostic::pfctl_bare(Severity::Error, text));
     }
 
     /// A line on standard error without a place.

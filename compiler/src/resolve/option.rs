@@ -10,8 +10,9 @@ use super::number::{atoul, strtod};
 use super::{Act, Resolver, Stop, adaptive, words};
 use crate::ast::{Arg, At, BlockPolicy, IfItem, MacroDef, NamedNumber, SetOption, Span, StateOpt, Value, Watermark};
 use crate::facts::OsNames;
+use crate::osfp::Fingerprints;
 use crate::ruleset::{LIMIT_NAMES, OptimizerLevel};
-use crate::source::Sources;
+use crate::source::{Sources, text};
 
 /// `PF_SYNCOOKIES_HIWATPCT` and `_LOWATPCT`.
 pub(crate) const WATERMARKS: (u32, u32) = (12, 25);
@@ -193,10 +194,15 @@ impl Resolver<'_> {
                 false
             }
             Ok(bytes) => {
-                let (names, lines) = names_in(&bytes);
-                for line in lines {
-                    self.line(&format!("{name}:{line}"));
+                let (prints, complaints) = Fingerprints::parse(name, &text::decode(&bytes));
+                for line in complaints {
+                    self.line(&line);
                 }
+                let mut names = OsNames::default();
+                for (class, version, subtype) in prints.names() {
+                    names.add(class, version, subtype);
+                }
+                names.fingerprints = prints.count;
                 self.loaded_fingerprints(names);
                 true
             }
@@ -314,17 +320,4 @@ impl Resolver<'_> {
         self.settings.syncookies = Some(mode);
         Ok(())
     }
-}
-
-/// Class, version and subtype of every line of a fingerprint file, and what is wrong with the others.
-fn names_in(bytes: &[u8]) -> (OsNames, Vec<String>) {
-    let mut names = OsNames::default();
-    for line in String::from_utf8_lossy(bytes).lines() {
-        let line = line.split('#').next().unwrap_or_default().trim();
-        let fields: Vec<&str> = line.split(':').collect();
-        let [_, _, _, _, _, class, version, subtype, ..] = fields.as_slice() else { continue };
-        names.add(class.trim_start_matches(['@', '*']), version, subtype);
-        names.fingerprints = names.fingerprints.saturating_add(2);
-    }
-    (names, Vec::new())
 }

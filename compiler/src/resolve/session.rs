@@ -7,8 +7,9 @@ use super::anchor::Anchors;
 use super::option::WATERMARKS;
 use super::partial::Partial;
 use super::rule::AnchorHead;
-use super::{Act, Globals, Options, Problem, Resolver, Stop, Transcript};
+use super::{Act, Globals, Options, Resolver, Stop, Transcript};
 use crate::ast::{FileId, Stmt, StmtKind};
+use crate::diag::{self, Diagnostic};
 use crate::facts::Facts;
 use crate::optimize::TableNumbers;
 use crate::parse::{Broken, Complaint, Item, Parser};
@@ -31,15 +32,15 @@ pub struct Loaded {
     /// Automatic tables so far: the optimizer goes on from here.
     pub numbers: TableNumbers,
     /// Remarks that did not keep it from being read.
-    pub remarks: Vec<Problem>,
+    pub remarks: Vec<Diagnostic>,
 }
 
 /// Why there is no configuration.
 #[derive(Debug, Default, thiserror::Error)]
-#[error("{} error(s) in the rules", problems.len())]
+#[error("{} error(s) in the rules", diagnostics.len())]
 pub struct Failure {
     /// In pfctl's order.
-    pub problems: Vec<Problem>,
+    pub diagnostics: Vec<Diagnostic>,
 }
 
 /// What reading a file came to.
@@ -57,10 +58,10 @@ pub fn load(sources: &mut Sources, main: FileId, facts: &Facts, options: &Option
     let mut session = Session::new(facts, options);
     session.globals.os = Some(facts.os.clone());
     let read = session.read(sources, main, &options.anchor, None, true);
-    let problems = session.globals.said.problems().to_vec();
+    let diagnostics = session.globals.said.diagnostics().to_vec();
     match read {
-        Read::Good(config, _) => Ok(Loaded { config: *config, numbers: session.globals.numbers, remarks: problems }),
-        Read::Bad | Read::Exit => Err(Failure { problems }),
+        Read::Good(config, _) => Ok(Loaded { config: *config, numbers: session.globals.numbers, remarks: diagnostics }),
+        Read::Bad | Read::Exit => Err(Failure { diagnostics }),
     }
 }
 
@@ -123,8 +124,11 @@ impl<'a> Session<'a> {
         Some(config)
     }
 
-    /// Opens a file to parse; says why not.
+    /// Opens a file to parse; says why not. `-` is standard input, which has been read by then.
     pub fn open(&mut self, sources: &mut Sources, file: &str) -> Option<FileId> {
+        if file == "-" {
+            return Some(sources.add("stdin", Vec::new()));
+        }
         match sources.open(file) {
             Ok(id) => Some(id),
             Err(reason) => {
@@ -262,9 +266,9 @@ impl Resolver<'_> {
             self.learn_files(parser.sources());
             let done = match item {
                 Item::Stmt(stmt) => self.statement(&stmt, &mut heads, parser.sources_mut()),
-                Item::Broken(broken) => self.broken(&broken, parser.sources_mut()),
+                Item::Broken(broken) => self.broken(&broken, parser),
                 Item::Complaint(complaint) => {
-                    self.complain(&complaint);
+                    self.complain(&complaint, parser);
                     Ok(())
                 }
             };
@@ -324,33 +328,28 @@ impl Resolver<'_> {
     }
 
     /// What pfctl had acted upon of a broken statement, then its complaints.
-    fn broken(&mut self, broken: &Broken, sources: &mut Sources) -> Act {
+    fn broken(&mut self, broken: &Broken, parser: &mut Parser<'_>) -> Act {
         let mut partial = Partial::default();
         for node in &broken.partial {
-            self.node(node, &mut partial, sources)?;
+            self.node(node, &mut partial, parser.sources_mut())?;
         }
         for complaint in &broken.complaints {
-            self.complain(complaint);
+            self.complain(complaint, parser);
         }
         self.errors = self.errors.saturating_add(1);
         Ok(())
     }
 
-    fn complain(&mut self, complaint: &Complaint) {
-        let text = complaint.kind.text();
-        let said = &mut self.globals.said;
-        let place = complaint.place.map(|(file, line)| {
-            let name = usize::try_from(file.0).ok().and_then(|i| self.files.get(i)).cloned();
-            (name.unwrap_or_else(|| "".into()), line)
-        });
-        match &place {
-            Some((name, line)) => said.err(&format!("{name}:{line}: {text}\n")),
-            None => said.err(&format!("{text}\n")),
+    fn complain(&mut self, complaint: &Complaint, parser: &Parser<'_>) {
+        let macros: Vec<String> = parser.macro_names().collect();
+        let diagnostic = diag::from_complaint(complaint, parser.sources(), &macros);
+        if let Some(line) = diagnostic.pfctl_line(parser.sources()) {
+            self.line(&line);
         }
         if complaint.kind.is_error() {
             self.errors = self.errors.saturating_add(1);
         }
-        said.problem(Problem { place, span: complaint.span, text, warning: false });
+        self.globals.said.diagnostic(diagnostic);
     }
 
     /// The configuration, with the checks that wait for the end of the file. `None` after an error.

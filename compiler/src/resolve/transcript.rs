@@ -2,9 +2,7 @@
 //!
 //! **Invariant:** nothing is printed here; the caller decides what a stream is.
 
-use std::sync::Arc;
-
-use crate::ast::Span;
+use crate::diag::Diagnostic;
 
 /// Standard output or standard error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,24 +13,11 @@ pub enum Stream {
     Err,
 }
 
-/// A message about the input.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// File and line as pfctl names them; `None` where it names none.
-    pub place: Option<(Arc<str>, u32)>,
-    /// Bytes it is about; empty when unknown.
-    pub span: Span,
-    /// pfctl's words, without file and line.
-    pub text: String,
-    /// Does not keep the rules from being used.
-    pub warning: bool,
-}
-
 /// Both streams, in the order they were written, and the problems.
 #[derive(Clone, Debug, Default)]
 pub struct Transcript {
     parts: Vec<(Stream, String)>,
-    problems: Vec<Problem>,
+    diagnostics: Vec<Diagnostic>,
 }
 
 impl Transcript {
@@ -53,8 +38,8 @@ impl Transcript {
         }
     }
 
-    pub(crate) fn problem(&mut self, problem: Problem) {
-        self.problems.push(problem);
+    pub(crate) fn diagnostic(&mut self, diagnostic: Diagnostic) {
+        self.diagnostics.push(diagnostic);
     }
 
     /// What was written, in order; takes it away.
@@ -64,8 +49,8 @@ impl Transcript {
 
     /// What is wrong, in order.
     #[must_use]
-    pub fn problems(&self) -> &[Problem] {
-        &self.problems
+    pub fn diagnostics(&self) -> &[Diagnostic] {
+        &self.diagnostics
     }
 
     /// All that went to one stream.
