@@ -89,7 +89,7 @@ struct Pick<'a> {
     user: Cmp<u32>,
     group: Cmp<u32>,
     /// Positions in the lists, for the inbound half of a `binat-to`.
-    at: [usize; 9],
+    at: [usize; 10],
 }
 
 impl Draft {
@@ -137,8 +137,7 @@ impl Resolver<'_> {
         let mut walk = Walk { family: draft.rule.af, flags: draft.flags, keep: draft.keep, errors: 0, added: 0 };
         let names = label::Templates::of(&draft.rule);
         let mut at = [0usize; 10];
-        loop {
-            let Some(pick) = pick(&lists, &at) else { break };
+        while let Some(pick) = pick(&lists, &at) {
             self.combination(draft, &pick, &lists, pools, &names, &mut walk)?;
             if !advance(&lists, &mut at) {
                 break;
@@ -177,7 +176,8 @@ impl Resolver<'_> {
         let binat = pools.nat.as_ref().filter(|n| n.hosts.is_some() && n.binat);
         let direction = draft.rule.direction;
         if binat.is_some() {
-            self.check_binat(draft, &src, walk);
+            let others = if pick.src.wrap.kind == Kind::Dynamic { &[] } else { rest(&lists.src, pick.at[3]) };
+            self.check_binat(draft, &src, others, walk);
             draft.rule.direction = Some(Direction::Out);
         }
         walk.fail(self.apply(draft, pools.nat.as_ref(), pool::Which::Nat, pick.dst_port));
@@ -213,7 +213,8 @@ impl Resolver<'_> {
     }
 
     fn name_interface(&self, draft: &mut Draft, pick: &Pick<'_>) {
-        let by_scope = |scope: u32| self.facts.name_of(scope).map(str::to_owned);
+        let known = self.globals.interfaces_known;
+        let by_scope = |scope: u32| self.facts.name_of(scope).filter(|_| known).map(str::to_owned);
         let name = if pick.iface.name.is_empty() {
             by_scope(pick.src.scope).or_else(|| by_scope(pick.dst.scope)).unwrap_or_default()
         } else {
@@ -272,14 +273,17 @@ impl Resolver<'_> {
         os
     }
 
-    fn check_binat(&mut self, draft: &mut Draft, src: &Host, walk: &mut Walk) {
+    /// The source of a `binat-to`; pfctl looks at the sources after it too.
+    fn check_binat(&mut self, draft: &mut Draft, src: &Host, others: &[Host], walk: &mut Walk) {
         let mut wrong = Vec::new();
         let nat = &draft.nat.wrap;
         let address = |kind: Kind| matches!(kind, Kind::Mask | Kind::Dynamic);
-        if src.wrap.kind == Kind::Table {
-            wrong.push(format!("invalid use of table <{}> as the source address of a binat-to rule", src.wrap.name));
-        } else if src.wrap.is_multi() {
-            let name = &src.wrap.name;
+        let table = std::iter::once(src).chain(others).find(|h| h.wrap.kind == Kind::Table);
+        let multi = std::iter::once(src).chain(others).find(|h| h.wrap.is_multi());
+        if let Some(host) = table {
+            wrong.push(format!("invalid use of table <{}> as the source address of a binat-to rule", host.wrap.name));
+        } else if let Some(host) = multi {
+            let name = &host.wrap.name;
             wrong.push(format!("invalid use of interface ({name}) as the source address of a binat-to rule"));
         } else if !address(src.wrap.kind) || !address(nat.kind) {
             wrong.push("binat-to requires a specified source and redirect address".into());
@@ -312,7 +316,7 @@ impl Resolver<'_> {
         dst: &Host,
         nat: &Redir,
     ) -> Act {
-        let [iface, proto, icmp, dst_at, src_port, dst_port, os, user, group] = pick.at;
+        let [iface, proto, icmp, _, dst_at, src_port, dst_port, os, user, group] = pick.at;
         let mut half = draft.clone();
         half.rule.direction = Some(Direction::In);
         let rest_of_dst =
@@ -378,6 +382,11 @@ impl Walk {
     fn fail(&mut self, failed: bool) {
         self.errors = self.errors.saturating_add(usize::from(failed));
     }
+}
+
+/// The items after one.
+fn rest<T>(list: &[T], at: usize) -> &[T] {
+    list.get(at.saturating_add(1)..).unwrap_or_default()
 }
 
 fn tail<T: Clone>(list: &[T], from: usize) -> Vec<T> {
@@ -457,7 +466,7 @@ fn pick<'a>(lists: &'a Lists, at: &[usize; 10]) -> Option<Pick<'a>> {
         os: (!name.is_empty()).then_some(name),
         user: *lists.users.get(user)?,
         group: *lists.groups.get(group)?,
-        at: [iface, proto, icmp, dst, src_port, dst_port, os, user, group],
+        at: *at,
     })
 }
 

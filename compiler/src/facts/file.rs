@@ -168,8 +168,7 @@ fn service(text: &str) -> Option<(u16, Transport)> {
 }
 
 fn os_names(file: &FileOs) -> OsNames {
-    let mut names = OsNames::default();
-    names.fingerprints = file.fingerprints;
+    let mut names = OsNames::counting(file.fingerprints);
     for triple in &file.names {
         let mut parts = triple.splitn(3, ':');
         let mut next = || parts.next().unwrap_or_default();

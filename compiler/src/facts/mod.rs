@@ -200,7 +200,7 @@ impl Facts {
 
     fn addresses_of(&self, name: &str, wanted: Wanted) -> Vec<Found> {
         let mut found = Vec::new();
-        for interface in self.interfaces.iter().filter(|i| name == "self" || covers(name, i)) {
+        for interface in self.interfaces.iter().filter(|i| name.is_empty() || name == "self" || covers(name, i)) {
             let (mut got4, mut got6) = (false, false);
             for address in &interface.addresses {
                 let v4 = address.addr.is_ipv4();

@@ -53,6 +53,12 @@ impl OsNames {
         out
     }
 
+    /// No names yet, of a file with so many fingerprints.
+    #[must_use]
+    pub fn counting(fingerprints: u32) -> Self {
+        OsNames { fingerprints, ..OsNames::default() }
+    }
+
     /// Adds one name triple; empty version or subtype are none. Known ones are not added again.
     pub fn add(&mut self, class: &str, version: &str, subtype: &str) {
         if class.is_empty() {

@@ -133,7 +133,7 @@ fn rate(absolute: u64, percent: u8) -> Option<String> {
     let mut value = absolute;
     let mut units = [' ', 'K', 'M', 'G', '\0'].into_iter();
     let mut unit = units.next().unwrap_or(' ');
-    while value >= 1000 && value % 1000 == 0 {
+    while value >= 1000 && value.is_multiple_of(1000) {
         let Some(next) = units.next() else { break };
         unit = next;
         value /= 1000;

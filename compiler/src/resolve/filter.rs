@@ -572,7 +572,7 @@ fn prepend<T>(list: &mut Vec<T>, mut first: Vec<T>) {
 
 /// C's conversion of a double in range to an unsigned number; what is no number becomes 0.
 pub(crate) fn truncate_u32(value: f64) -> u32 {
-    if !(value >= 0.0) {
+    if value.is_nan() || value < 0.0 {
         return 0;
     }
     format!("{:.0}", value.trunc()).parse().unwrap_or(u32::MAX)

@@ -202,8 +202,17 @@ pub(crate) fn contradict(mods: DynMods) -> bool {
     usize::from(mods.network) + usize::from(mods.broadcast) + usize::from(mods.peer) > 1
 }
 
-/// Looks a host up. `say` takes the lines pfctl writes about it; an empty list is a failure.
-pub(crate) fn look_up(text: &str, facts: &Facts, numeric: bool, say: &mut dyn FnMut(String)) -> Vec<Host> {
+/// What a look-up had to say and do.
+#[derive(Debug, Default)]
+pub(crate) struct Said {
+    /// Lines on standard error.
+    pub lines: Vec<String>,
+    /// The interfaces were asked for.
+    pub interfaces: bool,
+}
+
+/// Looks a host up; an empty list is a failure.
+pub(crate) fn look_up(text: &str, facts: &Facts, numeric: bool, said: &mut Said) -> Vec<Host> {
     let (name, bits) = match text.find('/') {
         None => (text, None),
         Some(at) => {
@@ -211,13 +220,13 @@ pub(crate) fn look_up(text: &str, facts: &Facts, numeric: bool, say: &mut dyn Fn
             match strtonum(tail.get(1..).unwrap_or_default(), 0, 128) {
                 Ok(bits) => (name, u8::try_from(bits).ok()),
                 Err(what) => {
-                    say(format!("netmask is {what}: {tail}"));
+                    said.lines.push(format!("netmask is {what}: {tail}"));
                     return Vec::new();
                 }
             }
         }
     };
-    let mut found = by_interface(name, bits, facts, say);
+    let mut found = by_interface(name, bits, facts, said);
     if found.is_empty() {
         found = by_number(name, bits, facts).into_iter().collect();
     }
@@ -225,21 +234,22 @@ pub(crate) fn look_up(text: &str, facts: &Facts, numeric: bool, say: &mut dyn Fn
         found = by_name(name, bits, facts, numeric);
     }
     if found.is_empty() {
-        say(format!("no IP address found for {text}"));
+        said.lines.push(format!("no IP address found for {text}"));
     }
     found
 }
 
-fn by_interface(name: &str, bits: Option<u8>, facts: &Facts, say: &mut dyn FnMut(String)) -> Vec<Host> {
+fn by_interface(name: &str, bits: Option<u8>, facts: &Facts, said: &mut Said) -> Vec<Host> {
     let Some((name, mods)) = split_mods(name) else { return Vec::new() };
     if contradict(mods) {
-        say("illegal combination of interface modifiers".into());
+        said.lines.push("illegal combination of interface modifiers".into());
         return Vec::new();
     }
     if (mods.network || mods.broadcast) && bits.is_some() {
-        say("network or broadcast lookup, but extra netmask given".into());
+        said.lines.push("network or broadcast lookup, but extra netmask given".into());
         return Vec::new();
     }
+    said.interfaces = true;
     if facts.exists(name).is_none() && name != "self" {
         return Vec::new();
     }

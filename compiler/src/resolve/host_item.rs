@@ -105,6 +105,7 @@ impl Resolver<'_> {
                 if byte_len(&word.text) >= self.facts.name_limit() {
                     return self.fail(item.at, item.span, "interface name too long");
                 }
+                self.globals.interfaces_known = true;
                 let loopback = self.facts.exists(&word.text).is_some_and(|flags| flags.loopback);
                 Ok(Iface { name: word.text.to_string(), not: item.not, loopback, ..Iface::default() })
             }
@@ -143,9 +144,10 @@ impl Resolver<'_> {
 
     /// Looks a host up as pfctl's `host()` does, saying what it says.
     pub(crate) fn look_up(&mut self, text: &str) -> Vec<Host> {
-        let mut lines = Vec::new();
-        let hosts = host::look_up(text, self.facts, self.options.numeric, &mut |line| lines.push(line));
-        for line in lines {
+        let mut said = host::Said::default();
+        let hosts = host::look_up(text, self.facts, self.options.numeric, &mut said);
+        self.globals.interfaces_known |= said.interfaces;
+        for line in said.lines {
             self.line(&line);
         }
         hosts

@@ -92,6 +92,9 @@ pub(crate) struct Globals {
     pub weights: table::Weights,
     /// A table was defined inside an inline anchor of a dry run.
     pub inner_table: bool,
+    /// pfctl has read the interfaces: it does so when the first name that may be one is met, and gives rules on
+    /// link-local addresses an interface only after that.
+    pub interfaces_known: bool,
     /// What is said.
     pub said: Transcript,
 }
@@ -121,6 +124,8 @@ pub(crate) struct Resolver<'a> {
     pub anchors: anchor::Anchors,
     /// `load anchor`.
     pub loads: Vec<crate::ruleset::AnchorLoad>,
+    /// Interfaces of `antispoof`.
+    pub antispoofs: Vec<crate::ruleset::Antispoofed>,
     /// Rules made so far.
     pub made: usize,
 }

@@ -14,6 +14,8 @@ use crate::osfp::Fingerprints;
 use crate::ruleset::{LIMIT_NAMES, OptimizerLevel};
 use crate::source::{Sources, text};
 
+/// The machine's own fingerprint file: its names are among the facts.
+const FINGERPRINTS: &str = "/etc/pf.os";
 /// `PF_SYNCOOKIES_HIWATPCT` and `_LOWATPCT`.
 pub(crate) const WATERMARKS: (u32, u32) = (12, 25);
 
@@ -188,6 +190,10 @@ impl Resolver<'_> {
     /// Reads a fingerprint file; false when it cannot be read.
     pub(crate) fn fingerprints(&mut self, name: &str, sources: &mut Sources) -> bool {
         self.globals.os = None;
+        if name == FINGERPRINTS && self.facts.os.fingerprints > 0 {
+            self.loaded_fingerprints(self.facts.os.clone());
+            return true;
+        }
         match sources.read(name) {
             Err(reason) => {
                 self.program(format!("{name}: {reason}"));
@@ -198,11 +204,10 @@ impl Resolver<'_> {
                 for line in complaints {
                     self.line(&line);
                 }
-                let mut names = OsNames::default();
+                let mut names = OsNames::counting(prints.count);
                 for (class, version, subtype) in prints.names() {
                     names.add(class, version, subtype);
                 }
-                names.fingerprints = prints.count;
                 self.loaded_fingerprints(names);
                 true
             }

@@ -6,6 +6,7 @@
 use super::filter::{Filter, PoolState, Scrub};
 use super::host_item::{IdKind, PortForm};
 use super::queue::QueueSoFar;
+use super::rule::AnchorHead;
 use super::table::TableSoFar;
 use super::{Act, Resolver};
 use crate::ast::{CompareField, Leaf, Node};
@@ -26,7 +27,13 @@ pub(super) struct Partial {
 
 impl Resolver<'_> {
     /// One part.
-    pub(super) fn node(&mut self, node: &Node, so_far: &mut Partial, sources: &mut Sources) -> Act {
+    pub(super) fn node(
+        &mut self,
+        node: &Node,
+        so_far: &mut Partial,
+        heads: &mut Vec<AnchorHead>,
+        sources: &mut Sources,
+    ) -> Act {
         match node {
             Node::Action(action) => self.action(action).map(drop),
             Node::LogOpt(opt) => self.log_opt(opt).map(drop),
@@ -66,7 +73,7 @@ impl Resolver<'_> {
             Node::Timeout(item) => self.timeout(item),
             Node::Limit(item) => self.limit(item),
             Node::Watermark(mark) => self.watermark(mark, &mut so_far.marks),
-            Node::Stmt(stmt) => self.statement(stmt, &mut Vec::new(), sources),
+            Node::Stmt(stmt) => self.statement(stmt, heads, sources),
         }
     }
 

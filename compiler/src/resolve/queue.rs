@@ -11,6 +11,8 @@ use crate::source::text::byte_len;
 
 /// `PF_QNAME_SIZE`.
 const NAME_SIZE: usize = 64;
+/// `LLONG_MAX` as pfctl compares it.
+const MAX_RATE: f64 = 9_223_372_036_854_775_807.0;
 /// How often a queue may be found as a child before it must be a loop.
 const LOOP: u32 = 10_000;
 
@@ -345,7 +347,7 @@ impl Resolver<'_> {
             other => return self.fail(arg.at, arg.span, format!("unknown unit \"{other}\"")),
         };
         let bits = value * factor;
-        if bits < 0.0 || bits > 9_223_372_036_854_775_807.0 {
+        if !(0.0..=MAX_RATE).contains(&bits) {
             return self.fail(arg.at, arg.span, "bandwidth number too big");
         }
         Ok((format!("{:.0}", bits.trunc()).parse().unwrap_or(0), 0))

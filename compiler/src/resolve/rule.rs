@@ -13,7 +13,7 @@ use super::number::strtonum;
 use super::{Act, Resolver, Stop};
 use crate::ast::{self, ActionKind, At, BlockSpec, Flush, Log, LogOpt, LogOptKind, SourceTrack, Span, Stmt};
 use crate::expand::{Draft, Lists, Pools, TCP};
-use crate::ruleset::{Action, Divert, DynMods, Named};
+use crate::ruleset::{Action, Antispoofed, Divert, DynMods, Named};
 use crate::source::text::byte_len;
 
 /// Room for a label or tag, with its terminating zero.
@@ -29,6 +29,9 @@ pub(crate) struct LogWord {
     pub flags: LogFlags,
     pub iface: u8,
 }
+
+/// Hosts (`None` is any) and ports of one side.
+type End = (Option<Vec<Host>>, Vec<super::Cmp<u16>>);
 
 /// Addresses of a rule, looked up.
 pub(crate) struct Ends {
@@ -121,7 +124,7 @@ impl Resolver<'_> {
         protos.iter().map(|arg| self.proto(arg)).collect()
     }
 
-    fn peer(&mut self, peer: &ast::Peer) -> Act<(Option<Vec<Host>>, Vec<super::Cmp<u16>>)> {
+    fn peer(&mut self, peer: &ast::Peer) -> Act<End> {
         let hosts = match &peer.hosts {
             Some(items) => self.hosts(items)?,
             None => None,
@@ -131,7 +134,7 @@ impl Resolver<'_> {
     }
 
     /// `to …`: its hosts and ports, which must not ask for a failed reverse path.
-    pub(crate) fn to(&mut self, peer: &ast::Peer, at: At) -> Act<(Option<Vec<Host>>, Vec<super::Cmp<u16>>)> {
+    pub(crate) fn to(&mut self, peer: &ast::Peer, at: At) -> Act<End> {
         let found = self.peer(peer)?;
         if found.0.iter().flatten().any(|h| h.wrap.kind == Kind::UrpfFailed) {
             return self.fail(at, peer.span, "\"urpf-failed\" is not permitted in a destination address");
@@ -191,7 +194,7 @@ impl Resolver<'_> {
     /// `flags` and `os` are for TCP.
     fn only_tcp(&mut self, draft: &Draft, filter: &Filter, protos: &[u8], ends: &Ends, verb: &str) -> Act {
         let flags = filter.flags.is_some_and(|f| f != (0, 0));
-        if protos.is_empty() || protos.contains(&TCP) || !(flags || !ends.os.is_empty()) {
+        if protos.is_empty() || protos.contains(&TCP) || (!flags && ends.os.is_empty()) {
             return Ok(());
         }
         if flags {
@@ -453,6 +456,11 @@ impl Resolver<'_> {
             self.antispoof_opt(opt, &mut label, &mut rtable)?;
         }
         for iface in ifaces {
+            self.antispoofs.push(Antispoofed {
+                iface: iface.name.clone(),
+                dynamic: iface.dynamic,
+                place: self.place(at, span),
+            });
             let mut draft = Draft::new(Action::Block, at, span);
             draft.rule.direction = Some(Direction::In);
             draft.rule.log = log.flags;
@@ -501,10 +509,11 @@ impl Resolver<'_> {
         Ok(())
     }
 
-    fn spoofable(&self, iface: &Iface, mods: DynMods) -> Vec<Host> {
+    fn spoofable(&mut self, iface: &Iface, mods: DynMods) -> Vec<Host> {
         if iface.dynamic {
             return vec![Host::dynamic(&iface.name, mods)];
         }
+        self.globals.interfaces_known = true;
         host::of_interface(&iface.name, mods, self.facts)
     }
 

@@ -8,12 +8,12 @@ use super::option::WATERMARKS;
 use super::partial::Partial;
 use super::rule::AnchorHead;
 use super::{Act, Globals, Options, Resolver, Stop, Transcript};
-use crate::ast::{FileId, Stmt, StmtKind};
+use crate::ast::{FileId, Span, Stmt, StmtKind};
 use crate::diag::{self, Diagnostic};
 use crate::facts::Facts;
 use crate::optimize::TableNumbers;
 use crate::parse::{Broken, Complaint, Item, Parser};
-use crate::ruleset::{Config, OptimizerLevel, Ruleset};
+use crate::ruleset::{Config, OptimizerLevel, Place, Ruleset};
 use crate::source::Sources;
 
 /// A run: what one call of pfctl keeps between files.
@@ -57,6 +57,7 @@ enum Read {
 pub fn load(sources: &mut Sources, main: FileId, facts: &Facts, options: &Options) -> Result<Loaded, Failure> {
     let mut session = Session::new(facts, options);
     session.globals.os = Some(facts.os.clone());
+    session.globals.interfaces_known = true;
     let read = session.read(sources, main, &options.anchor, None, true);
     let diagnostics = session.globals.said.diagnostics().to_vec();
     match read {
@@ -229,6 +230,7 @@ impl<'a> Session<'a> {
             optimize: level,
             anchors: Anchors::new(anchor),
             loads: Vec::new(),
+            antispoofs: Vec::new(),
             made: 0,
         };
         let mut parser = Parser::new(sources, file);
@@ -238,8 +240,9 @@ impl<'a> Session<'a> {
             }
         }
         let outcome = resolver.statements(&mut parser);
+        let unused: Vec<(String, Span)> = parser.unused_macros().collect();
         if outcome.is_ok() && options.verbose > 1 {
-            for (name, _) in parser.unused_macros() {
+            for (name, _) in &unused {
                 resolver.globals.said.err(&format!("warning: macro '{name}' not used\n"));
             }
         }
@@ -250,12 +253,22 @@ impl<'a> Session<'a> {
             return Read::Bad;
         }
         let level = resolver.optimize.unwrap_or_default();
+        let places = unused.into_iter().map(|(name, span)| (name, place(parser.sources(), span))).collect();
         match resolver.into_config(anchor.is_empty()) {
-            Ok(Some(config)) => Read::Good(Box::new(config), level),
+            Ok(Some(config)) => Read::Good(Box::new(Config { unused_macros: places, ..config }), level),
             Ok(None) => Read::Bad,
             Err(_) => Read::Exit,
         }
     }
+}
+
+/// Where a span stands, with its line.
+fn place(sources: &Sources, span: Span) -> Place {
+    let lo = usize::try_from(span.lo).unwrap_or(0);
+    let before = sources.file(span.file).and_then(|f| f.bytes.get(..lo)).unwrap_or_default();
+    let lines = before.iter().filter(|b| **b == b'\n').count();
+    let line = u32::try_from(lines).unwrap_or(u32::MAX).saturating_add(1);
+    Place { file: sources.name(span.file), line, span: (span.lo, span.hi) }
 }
 
 impl Resolver<'_> {
@@ -266,7 +279,7 @@ impl Resolver<'_> {
             self.learn_files(parser.sources());
             let done = match item {
                 Item::Stmt(stmt) => self.statement(&stmt, &mut heads, parser.sources_mut()),
-                Item::Broken(broken) => self.broken(&broken, parser),
+                Item::Broken(broken) => self.broken(&broken, &mut heads, parser),
                 Item::Complaint(complaint) => {
                     self.complain(&complaint, parser);
                     Ok(())
@@ -328,14 +341,15 @@ impl Resolver<'_> {
     }
 
     /// What pfctl had acted upon of a broken statement, then its complaints.
-    fn broken(&mut self, broken: &Broken, parser: &mut Parser<'_>) -> Act {
+    fn broken(&mut self, broken: &Broken, heads: &mut Vec<AnchorHead>, parser: &mut Parser<'_>) -> Act {
         let mut partial = Partial::default();
         for node in &broken.partial {
-            self.node(node, &mut partial, parser.sources_mut())?;
+            self.node(node, &mut partial, heads, parser.sources_mut())?;
         }
         for complaint in &broken.complaints {
             self.complain(complaint, parser);
         }
+        heads.clear();
         self.errors = self.errors.saturating_add(1);
         Ok(())
     }
@@ -360,6 +374,13 @@ impl Resolver<'_> {
             return Ok(None);
         }
         let queues = if main { self.globals.queues.in_order() } else { Vec::new() };
-        Ok(Some(Config { options: self.settings, queues, main: set, loads: self.loads }))
+        Ok(Some(Config {
+            options: self.settings,
+            queues,
+            main: set,
+            loads: self.loads,
+            antispoofs: self.antispoofs,
+            unused_macros: Vec::new(),
+        }))
     }
 }
