@@ -7,14 +7,18 @@
 use std::fmt::Write;
 
 use pfvm::image::Image;
+use pfvm::verify::{Program, Reject};
 
 use crate::ast::FileId;
-use crate::diag::{Diagnostic, from_complaint};
+use crate::diag::{Diagnostic, Severity, codes};
 use crate::facts::Facts;
-use crate::image::Stats;
-use crate::parse::{Item, Parser};
+use crate::image::{Extras, Stats, build};
+use crate::lower::Passes;
+use crate::print::{self, RuleOptions};
+use crate::resolve::{self, Session};
 use crate::ruleset::{Config, OptimizerLevel};
 use crate::source::Sources;
+use crate::target::{self, Target};
 
 /// Steps a program may take, in tools without a budget of their own.
 pub const BUDGET: u32 = 1 << 20;
@@ -28,6 +32,10 @@ pub struct Options {
     pub optimize: Option<OptimizerLevel>,
     /// Straight code alone.
     pub straight: bool,
+    /// Where the program will run.
+    pub target: Target,
+    /// Anchor the rules are for, empty for the main ruleset.
+    pub anchor: String,
 }
 
 /// What came out.
@@ -64,22 +72,81 @@ pub struct Outcome {
     pub compiled: Option<Compiled>,
 }
 
+impl Outcome {
+    /// Whether a diagnostic is an error.
+    #[must_use]
+    pub fn failed(&self) -> bool {
+        self.diagnostics.iter().any(|d| d.severity == Severity::Error)
+    }
+}
+
 /// Compiles a file that `sources` holds.
 #[must_use]
-pub fn compile(sources: &mut Sources, file: FileId, _facts: &Facts, options: &Options) -> Outcome {
-    let mut complaints = Vec::new();
-    let mut parser = Parser::new(sources, file);
-    for (name, value) in &options.macros {
-        parser.predefine(name, value);
+pub fn compile(sources: &mut Sources, file: FileId, facts: &Facts, options: &Options) -> Outcome {
+    let mut outcome = Outcome::default();
+    let Some(config) = read(sources, file, facts, options, &mut outcome.diagnostics) else { return outcome };
+    outcome.diagnostics.extend(target::check(&config, options.target, sources));
+    if outcome.failed() {
+        return outcome;
     }
-    while let Some(item) = parser.next() {
-        match item {
-            Item::Stmt(_) => {}
-            Item::Broken(broken) => complaints.extend(broken.complaints),
-            Item::Complaint(complaint) => complaints.push(complaint),
+    match finish(config, facts, options) {
+        Ok(compiled) => outcome.compiled = Some(compiled),
+        Err(why) => outcome.diagnostics.push(*why),
+    }
+    outcome
+}
+
+/// Reads and resolves the file and the anchors it loads; nothing when something was wrong.
+fn read(
+    sources: &mut Sources,
+    file: FileId,
+    facts: &Facts,
+    options: &Options,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<Config> {
+    let how = resolve::Options {
+        optimize: options.optimize,
+        macros: options.macros.clone(),
+        anchor: options.anchor.clone(),
+        ..resolve::Options::default()
+    };
+    let mut session = Session::new(facts, &how);
+    let read = session.run(sources, file);
+    diagnostics.extend(session.said().diagnostics().iter().cloned());
+    let Some(read) = read else {
+        // Every failure says why; should one not, it must not look like success.
+        if !diagnostics.iter().any(|d| d.severity == Severity::Error) {
+            diagnostics.push(Diagnostic::new(Severity::Error, codes::OTHER, "the rules cannot be read"));
         }
+        return None;
+    };
+    let mut all = read.into_iter();
+    let (_, mut config) = all.next()?;
+    for (path, loaded) in all {
+        config.anchors.push(crate::ruleset::Ruleset { path, ..loaded.main });
     }
-    let macros: Vec<String> = parser.macro_names().collect();
-    let diagnostics = complaints.iter().map(|c| from_complaint(c, sources, &macros)).collect();
-    Outcome { diagnostics, compiled: None }
+    Some(config)
+}
+
+/// Code, image, verification.
+fn finish(config: Config, facts: &Facts, options: &Options) -> Result<Compiled, Box<Diagnostic>> {
+    let error = |code, text: String| Box::new(Diagnostic::new(Severity::Error, code, text));
+    let passes = if options.straight { Passes::NONE } else { Passes::ALL };
+    let how = RuleOptions::default();
+    let extras = Extras {
+        text: &|rule| print::rule(rule, &how),
+        queue: &|queue| print::queue(queue).trim_end().to_owned(),
+        prints: &facts.prints,
+    };
+    let (image, stats) = build(&config, passes, &extras).map_err(|e| error(codes::LIMIT, e.to_string()))?;
+    let parsed = Image::parse(&image).map_err(|e| error(codes::LIMIT, e.to_string()))?;
+    let program = Program::verify(&parsed, BUDGET).map_err(|why| match why {
+        Reject::Budget { bound, budget, .. } => {
+            let text = format!("a packet may take {bound} steps through these rules, the most is {budget}");
+            error(codes::LIMIT, text)
+        }
+        other => error(codes::LIMIT, format!("the image does not verify: {other}")),
+    })?;
+    let bound = program.bounds().first().map_or(0, |b| b.code);
+    Ok(Compiled { config, image, stats, bound })
 }

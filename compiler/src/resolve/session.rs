@@ -378,6 +378,7 @@ impl Resolver<'_> {
             options: self.settings,
             queues,
             main: set,
+            anchors: Vec::new(),
             loads: self.loads,
             antispoofs: self.antispoofs,
             unused_macros: Vec::new(),
