@@ -134,7 +134,7 @@ fn settle(member: Member, groups: &mut [Group], tables: &mut Vec<Table>) -> Opti
         constant: true,
         counters: false,
         init: true,
-        entries: std::mem::take(&mut group.entries),
+        entries: group.entries.clone(),
         files: Vec::new(),
         automatic: true,
         place: rule.place.clone(),

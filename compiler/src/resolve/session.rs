@@ -3,18 +3,23 @@
 //! Holds the order of pfctl's `pfctl_rules`: read, check queues, echo queues, echo rules (after the optimizer), then
 //! load anchors in turn. [`load`] is the same without anything said.
 
+use std::collections::VecDeque;
+
 use super::anchor::Anchors;
 use super::option::WATERMARKS;
 use super::partial::Partial;
 use super::rule::AnchorHead;
 use super::{Act, Globals, Options, Resolver, Stop, Transcript};
 use crate::ast::{FileId, Span, Stmt, StmtKind};
-use crate::diag::{self, Diagnostic};
+use crate::diag::{self, Diagnostic, Severity};
 use crate::facts::Facts;
 use crate::optimize::TableNumbers;
 use crate::parse::{Broken, Complaint, Item, Parser};
-use crate::ruleset::{Config, OptimizerLevel, Place, Ruleset};
+use crate::ruleset::{AnchorLoad, Config, OptimizerLevel, Place, Ruleset};
 use crate::source::Sources;
+
+/// Files that `load anchor` may bring in.
+const LIMIT_LOADS: usize = 1000;
 
 /// A run: what one call of pfctl keeps between files.
 #[derive(Debug)]
@@ -50,7 +55,7 @@ enum Read {
     Exit,
 }
 
-/// Reads a file into a configuration; `load anchor` files are named, not read. Not optimized.
+/// Reads a file into a configuration, with the anchors it loads. Not optimized.
 ///
 /// # Errors
 /// All problems of the file, in order.
@@ -58,11 +63,11 @@ pub fn load(sources: &mut Sources, main: FileId, facts: &Facts, options: &Option
     let mut session = Session::new(facts, options);
     session.globals.os = Some(facts.os.clone());
     session.globals.interfaces_known = true;
-    let read = session.read(sources, main, &options.anchor, None, true);
+    let config = session.read_all(sources, main, &options.anchor);
     let diagnostics = session.globals.said.diagnostics().to_vec();
-    match read {
-        Read::Good(config, _) => Ok(Loaded { config: *config, numbers: session.globals.numbers, remarks: diagnostics }),
-        Read::Bad | Read::Exit => Err(Failure { diagnostics }),
+    match config {
+        Some(config) => Ok(Loaded { config, numbers: session.globals.numbers, remarks: diagnostics }),
+        None => Err(Failure { diagnostics }),
     }
 }
 
@@ -71,6 +76,27 @@ impl<'a> Session<'a> {
     #[must_use]
     pub fn new(facts: &'a Facts, options: &'a Options) -> Self {
         Session { facts, options, globals: Globals::default() }
+    }
+
+    /// Reads a file and those it loads into one configuration.
+    fn read_all(&mut self, sources: &mut Sources, main: FileId, anchor: &str) -> Option<Config> {
+        let Read::Good(config, level) = self.read(sources, main, anchor, None, true) else { return None };
+        let mut config = *config;
+        let mut loads: VecDeque<AnchorLoad> = config.loads.iter().cloned().collect();
+        while let Some(load) = loads.pop_front() {
+            if config.anchors.len() >= LIMIT_LOADS {
+                let text = format!("more than {LIMIT_LOADS} anchors to load");
+                self.globals.said.diagnostic(Diagnostic::pfctl_bare(Severity::Error, text));
+                return None;
+            }
+            let file = self.open(sources, &load.file)?;
+            let Read::Good(inner, _) = self.read(sources, file, &load.anchor, Some(level), false) else { return None };
+            loads.extend(inner.loads.iter().cloned());
+            config.anchors.push(inner.main);
+            config.antispoofs.extend(inner.antispoofs);
+            config.unused_macros.extend(inner.unused_macros);
+        }
+        Some(config)
     }
 
     /// What was said so far.
@@ -90,22 +116,24 @@ impl<'a> Session<'a> {
         };
         let mut config = *config;
         self.finish(&mut config, level)?;
-        let loads = config.loads.clone();
+        // Files that are loaded may name more; they are read after those named before.
+        let mut loads: VecDeque<AnchorLoad> = config.loads.iter().cloned().collect();
+        let chosen = self.options.optimize.is_some() || config.options.optimization.is_some();
         let mut done = vec![(anchor, config)];
-        let optimize = self.options.optimize;
-        for load in loads {
+        while let Some(load) = loads.pop_front() {
+            if done.len() > LIMIT_LOADS {
+                self.globals.said.err(&format!("pfctl: more than {LIMIT_LOADS} anchors to load\n"));
+                return None;
+            }
             if self.options.verbose > 0 {
                 self.globals.said.err(&format!("\nLoading anchor {} from {}\n", load.anchor, load.file));
             }
-            let level = if optimize.is_some() || done.first().is_some_and(|(_, c)| c.options.optimization.is_some()) {
-                Some(level)
-            } else {
-                None
-            };
+            let level = chosen.then_some(level);
             let Some(config) = self.load_anchor(sources, &load.anchor, &load.file, level) else {
                 self.globals.said.err("pfctl: load anchors\n");
                 return None;
             };
+            loads.extend(config.loads.iter().cloned());
             done.push((load.anchor, config));
         }
         Some(done)
@@ -136,6 +164,7 @@ impl<'a> Session<'a> {
                 let said = &mut self.globals.said;
                 said.err(&format!("pfctl: pushfile: {file}: {reason}\n"));
                 said.err(&format!("pfctl: cannot open the main config file!: {reason}\n"));
+                said.diagnostic(Diagnostic::pfctl_bare(Severity::Error, format!("pushfile: {file}: {reason}")));
                 None
             }
         }

@@ -85,11 +85,10 @@ fn run(command: &Command) -> ExitCode {
 }
 
 fn facts(command: &Command) -> Result<Facts, String> {
-    let found = match &command.host_facts {
+    match &command.host_facts {
         Some(file) => File(file.into()).facts().map_err(|e| format!("pfctl: {file}: {e}")),
         None => Live.facts().map_err(|e| format!("pfctl: {e}")),
-    };
-    found
+    }
 }
 
 /// `-n -f`: reads the rules and says what pfctl says of them.
