@@ -21,11 +21,13 @@ struct Piece {
 fn piece() -> impl Strategy<Value = Piece> {
     let len = prop_oneof![8 => (1_usize..6).prop_map(|n| n * 8), 1 => 0_usize..48];
     let off = prop_oneof![12 => 0_u16..16, 1 => 500_u16..530, 1 => Just(8191_u16)];
-    (prop::bool::ANY, 0_u8..2, off, len, prop::bool::weighted(0.8), any::<u8>()).prop_map(|(v4, id, off, len, more, fill)| {
-        let af = if v4 { Af::Inet } else { Af::Inet6 };
-        let data = (0..len).map(|i| fill.wrapping_add(i as u8)).collect();
-        Piece { af, id, off: off * 8, data, more }
-    })
+    (prop::bool::ANY, 0_u8..2, off, len, prop::bool::weighted(0.8), any::<u8>()).prop_map(
+        |(v4, id, off, len, more, fill)| {
+            let af = if v4 { Af::Inet } else { Af::Inet6 };
+            let data = (0..len).map(|i| fill.wrapping_add(i as u8)).collect();
+            Piece { af, id, off: off * 8, data, more }
+        },
+    )
 }
 
 /// The packet of a piece; `ext` extension headers stand in front of an IPv6 fragment header.

@@ -29,8 +29,7 @@ fn segment(flags: u8, reserved: u8, urgent: u16, options: &[u8], payload: &[u8])
     t.set_urgent(urgent);
     let t = t.into_inner();
     let (src, dst) = ([10, 0, 0, 1], [10, 0, 0, 2]);
-    let repr =
-        Ipv4Repr { src, dst, proto: 6, ttl: 60, tos: 0, id: 1, flags_offset: 0, payload_len: t.len() as u16 };
+    let repr = Ipv4Repr { src, dst, proto: 6, ttl: 60, tos: 0, id: 1, flags_offset: 0, payload_len: t.len() as u16 };
     let mut bytes = [&[0; 20][..], &t].concat();
     repr.emit(&mut Ipv4::new_unchecked(&mut bytes));
     let sum = checksum::Sum::new().pseudo(Af::Inet, &addr4(src), &addr4(dst), 6, t.len() as u32).bytes(&t).finish();
