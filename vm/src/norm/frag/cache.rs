@@ -95,7 +95,7 @@ impl FragCache {
     /// # Errors
     /// [`OutOfMemory`].
     pub fn new(frags: u32, bytes: u32, keys: (u64, u64)) -> Result<Self, OutOfMemory> {
-        let buckets = frags.clamp(1, 1 << 24).next_power_of_two();
+        let buckets = frags.clamp(1, 1 << 24).checked_next_power_of_two().unwrap_or(1);
         let block = u32::try_from(BLOCK).unwrap_or(1);
         Ok(Self {
             frents: Pool::with_capacity("fragments", frags)?,
