@@ -4,6 +4,7 @@
 //! and figures. `load anchor` files become part of the image.
 //! **Invariant:** an image that comes out of here has been read back and verified.
 
+use std::collections::HashSet;
 use std::fmt::Write;
 
 use pfvm::image::Image;
@@ -13,6 +14,7 @@ use crate::ast::FileId;
 use crate::diag::{Diagnostic, Severity, codes};
 use crate::facts::Facts;
 use crate::image::{Extras, Stats, build};
+use crate::lint::{self, Lint};
 use crate::lower::Passes;
 use crate::print::{self, RuleOptions};
 use crate::resolve::{self, Session};
@@ -94,6 +96,23 @@ pub fn compile(sources: &mut Sources, file: FileId, facts: &Facts, options: &Opt
         Err(why) => outcome.diagnostics.push(*why),
     }
     outcome
+}
+
+/// What lints say of a file that compiles: of its rules as written, before any optimizer. Nothing of one that does not.
+#[must_use]
+pub fn lints(
+    sources: &mut Sources,
+    file: FileId,
+    facts: &Facts,
+    options: &Options,
+    allowed: &HashSet<Lint>,
+) -> Vec<Diagnostic> {
+    let how =
+        resolve::Options { macros: options.macros.clone(), anchor: options.anchor.clone(), ..resolve::Options::default() };
+    match resolve::load(sources, file, facts, &how) {
+        Ok(loaded) => lint::diagnose(&loaded.config, facts, sources, allowed),
+        Err(_) => Vec::new(),
+    }
 }
 
 /// Reads and resolves the file and the anchors it loads; nothing when something was wrong.

@@ -95,6 +95,9 @@ pub(crate) struct Run {
     /// Print every packet with what became of it
     #[arg(short = 'p', long)]
     pub(crate) packets: bool,
+    /// Judge every packet by the rules alone, without states and translation
+    #[arg(long)]
+    pub(crate) stateless: bool,
     /// List also the rules that decided nothing
     #[arg(short = 'v', long)]
     pub(crate) verbose: bool,

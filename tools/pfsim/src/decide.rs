@@ -32,6 +32,8 @@ pub enum Verdict {
     Pass,
     /// It ends here.
     Block,
+    /// The engine keeps it (a fragment, until the rest is there) or has answered it (a proxied handshake).
+    Hold,
 }
 
 /// What decided.
@@ -95,8 +97,8 @@ pub trait Decider {
     /// Every rule, in the order of [`By::Rule`].
     fn rules(&self) -> &[RuleRow];
 
-    /// One line about what this decider leaves out, if anything.
-    fn caveat(&self) -> Option<&str> {
-        None
+    /// Lines about what this decider did besides, or leaves out.
+    fn remarks(&self) -> Vec<String> {
+        Vec::new()
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod capture;
 pub mod decide;
+pub mod engine;
 pub mod line;
 pub mod replay;
 pub mod report;

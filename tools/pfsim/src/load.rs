@@ -8,7 +8,8 @@ use pfc::diag::{self, Severity};
 use pfc::facts::Facts;
 use pfc::facts::live::{File, Live, Source};
 use pfc::source::{Sources, strerror};
-use pfsim::rules::Rules;
+use pfsim::engine::Whole;
+use pfsim::rules::{LoadError, Rules};
 
 use crate::args::Input;
 use crate::{Exit, complain};
@@ -53,11 +54,19 @@ fn image(input: &Input, facts: &Facts) -> Result<Vec<u8>, Exit> {
     outcome.compiled.map(|compiled| compiled.image).ok_or(Exit::Rules)
 }
 
+/// The whole engine, loaded.
+pub(crate) fn engine(input: &Input, facts: &Facts) -> Result<Whole, Exit> {
+    let image = image(input, facts)?;
+    Whole::load(&image, facts).map_err(|error| refused(input, &error))
+}
+
+fn refused(input: &Input, error: &LoadError) -> Exit {
+    complain(&format!("{}: {error}", input.rules.display()));
+    Exit::Rules
+}
+
 /// Rules ready to decide.
 pub(crate) fn rules(input: &Input, facts: &Facts) -> Result<Rules, Exit> {
     let image = image(input, facts)?;
-    Rules::load(&image, facts).map_err(|error| {
-        complain(&format!("{}: {error}", input.rules.display()));
-        Exit::Rules
-    })
+    Rules::load(&image, facts).map_err(|error| refused(input, &error))
 }

@@ -30,8 +30,8 @@ pub struct About<'a> {
     pub rules: &'a str,
     /// Every rule.
     pub rows: &'a [RuleRow],
-    /// Something the reader must know of the figures.
-    pub caveat: Option<&'a str>,
+    /// What the reader should know besides.
+    pub remarks: &'a [String],
     /// List also the rules that decided nothing.
     pub all_rules: bool,
 }
@@ -67,7 +67,7 @@ fn plural<'w>(n: u64, one: &'w str, more: &'w str) -> &'w str {
 }
 
 /// What decided, in words.
-fn decided(by: By, rows: &[RuleRow]) -> String {
+fn decided(by: By, rows: &[RuleRow], only_held: bool) -> String {
     let rule = |at: usize| {
         rows.get(at).map_or_else(
             || format!("rule {at}"),
@@ -82,6 +82,7 @@ fn decided(by: By, rows: &[RuleRow]) -> String {
         By::Default => "no rule matched: passed".into(),
         By::State(Some(at)) => format!("{}  {DIM}(by its states){DIM:#}", rule(at)),
         By::State(None) => "states".into(),
+        By::Engine if only_held => "kept before any rule: fragments waiting for the rest".into(),
         By::Engine => "refused before any rule".into(),
         By::Skip => "interface skipped (set skip on)".into(),
     }
@@ -111,6 +112,9 @@ fn heading(out: &mut String, tally: &Tally, about: &About<'_>) {
     };
     row(out, GOOD, "passed", &tally.passed);
     row(out, BAD, "blocked", &tally.blocked);
+    if tally.held.packets > 0 {
+        row(out, DIM, "held", &tally.held);
+    }
     let others: u64 = tally.others.values().sum();
     if others > 0 {
         let mut kinds: Vec<_> =
@@ -123,12 +127,12 @@ fn heading(out: &mut String, tally: &Tally, about: &About<'_>) {
 }
 
 fn rules(out: &mut String, tally: &Tally, about: &About<'_>) {
-    let mut rows: Vec<(By, [Count; 2])> = tally.by.iter().map(|(by, counts)| (*by, *counts)).collect();
+    let mut rows: Vec<(By, [Count; 3])> = tally.by.iter().map(|(by, counts)| (*by, *counts)).collect();
     let hit = rows.iter().filter(|(by, _)| matches!(by, By::Rule(_))).count();
     if about.all_rules {
         for at in 0..about.rows.len() {
             if !tally.by.contains_key(&By::Rule(at)) {
-                rows.push((By::Rule(at), [Count::default(); 2]));
+                rows.push((By::Rule(at), [Count::default(); 3]));
             }
         }
         rows.sort_by_key(|(by, _)| *by);
@@ -137,12 +141,14 @@ fn rules(out: &mut String, tally: &Tally, about: &About<'_>) {
         return;
     }
     let _ = writeln!(out, "\n{BOLD}{:>8} {:>8}  decided by{BOLD:#}", "passed", "blocked");
-    for (by, [passed, blocked]) in rows {
+    for (by, [passed, blocked, held]) in rows {
+        let verdictless = passed.packets == 0 && blocked.packets == 0;
         let cell = |n: u64, style: Style| {
             if n == 0 { format!("{DIM}{:>8}{DIM:#}", "-") } else { format!("{style}{n:>8}{style:#}") }
         };
-        let _ =
-            writeln!(out, "{} {}  {}", cell(passed.packets, GOOD), cell(blocked.packets, BAD), decided(by, about.rows));
+        let kept = if held.packets > 0 { format!("  {DIM}({} held){DIM:#}", held.packets) } else { String::new() };
+        let what = decided(by, about.rows, verdictless);
+        let _ = writeln!(out, "{} {}  {what}{kept}", cell(passed.packets, GOOD), cell(blocked.packets, BAD));
     }
     let idle = about.rows.len().saturating_sub(hit);
     if idle > 0 && !about.all_rules {
@@ -194,7 +200,7 @@ fn notes(out: &mut String, tally: &Tally, about: &About<'_>) {
     if tally.cut > 0 {
         notes.push(format!("{} packets were captured in part: the rest was taken as zeros", tally.cut));
     }
-    notes.extend(about.caveat.map(str::to_owned));
+    notes.extend(about.remarks.iter().cloned());
     if !notes.is_empty() {
         out.push('\n');
     }
@@ -234,10 +240,11 @@ pub fn to_json(tally: &Tally, about: &About<'_>) -> Value {
     let by: Vec<_> = tally
         .by
         .iter()
-        .map(|(by, [passed, blocked])| {
+        .map(|(by, [passed, blocked, held])| {
             let mut row = decided_json(*by, about.rows);
             row["passed"] = count(passed);
             row["blocked"] = count(blocked);
+            row["held"] = count(held);
             row
         })
         .collect();
@@ -259,6 +266,7 @@ pub fn to_json(tally: &Tally, about: &About<'_>) -> Value {
         "nanoseconds": tally.span.map_or(0, |(first, last)| last - first),
         "passed": count(&tally.passed),
         "blocked": count(&tally.blocked),
+        "held": count(&tally.held),
         "logged": tally.logged,
         "not_ip": others,
         "decided_by": by,
@@ -268,7 +276,7 @@ pub fn to_json(tally: &Tally, about: &About<'_>) -> Value {
         "guessed_directions": tally.guessed,
         "without_interface": tally.nameless,
         "captured_in_part": tally.cut,
-        "caveat": about.caveat,
+        "remarks": about.remarks,
     })
 }
 

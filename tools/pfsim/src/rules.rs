@@ -27,9 +27,9 @@ pub enum LoadError {
     /// The program is refused.
     #[error("the verifier refuses it: {0}")]
     Reject(#[from] pfvm::verify::Reject),
-    /// More tables or entries than fit.
-    #[error("its tables do not fit into memory")]
-    Tables,
+    /// Its tables or states do not fit.
+    #[error("its tables and states do not fit into memory")]
+    Memory,
 }
 
 /// One word executed, or one rule met.
@@ -163,16 +163,8 @@ impl Rules {
         let image = Image::parse(bytes)?;
         let program = Program::verify(&image, pfc::compile::BUDGET)?;
         let listing = Listing::of(&image);
-        let rows = listing.rules().iter().map(|rule| RuleRow {
-            nr: rule.nr,
-            anchor: rule.anchor.clone(),
-            text: rule.text.clone(),
-            label: rule.label.clone(),
-            file: rule.file.clone(),
-            line: rule.line,
-        });
-        let rows = rows.collect();
-        let (tables, slots) = fill(&program, facts).ok_or(LoadError::Tables)?;
+        let rows = rows(&listing);
+        let (tables, slots) = fill(&program, facts).ok_or(LoadError::Memory)?;
         let limits = program.rules().iter().zip(0..).filter(|(rule, _)| rule.pkt_rate > 0);
         let world = World {
             tables,
@@ -298,8 +290,10 @@ impl Decider for Rules {
         &self.rows
     }
 
-    fn caveat(&self) -> Option<&str> {
-        Some("rules alone: no states, no translation, no reassembly; every packet is judged as if it were the first")
+    fn remarks(&self) -> Vec<String> {
+        vec![
+            "rules alone: no states, no translation, no reassembly; every packet judged as if it were the first".into(),
+        ]
     }
 }
 
@@ -366,8 +360,21 @@ fn entry(from: &Entry) -> pfvm::table::Entry {
     }
 }
 
+/// The rules of an image as reports name them.
+pub(crate) fn rows(listing: &Listing) -> Vec<RuleRow> {
+    let row = |rule: &pfc::dump::RuleText| RuleRow {
+        nr: rule.nr,
+        anchor: rule.anchor.clone(),
+        text: rule.text.clone(),
+        label: rule.label.clone(),
+        file: rule.file.clone(),
+        line: rule.line,
+    };
+    listing.rules().iter().map(row).collect()
+}
+
 /// What `(name:mods)/prefix` holds.
-fn addresses(facts: &Facts, name: &str, mods: DynFlags, prefix: u8) -> Vec<pfvm::table::Entry> {
+pub(crate) fn addresses(facts: &Facts, name: &str, mods: DynFlags, prefix: u8) -> Vec<pfvm::table::Entry> {
     let wanted = Wanted {
         network: mods.has(DynFlags::NETWORK),
         broadcast: mods.has(DynFlags::BROADCAST),

@@ -40,7 +40,11 @@ impl Watch {
     }
 
     fn line(&self, packet: &Decided<'_>) -> String {
-        let verdict = if packet.ruling.verdict == Verdict::Pass { "pass" } else { "block" };
+        let verdict = match packet.ruling.verdict {
+            Verdict::Pass => "pass",
+            Verdict::Block => "block",
+            Verdict::Hold => "hold",
+        };
         let row = |at: usize| self.rows.get(at).map(RuleRow::place).unwrap_or_default();
         let by = match packet.ruling.by {
             By::Rule(at) => row(at),
@@ -130,7 +134,11 @@ fn unwritable(args: &Run, error: &std::io::Error) -> Exit {
 fn decide(args: &Run) -> Result<Exit, Exit> {
     let facts = load::facts(args.input.host_facts.as_deref())?;
     let (capture, length) = open(args)?;
-    let mut decider = load::rules(&args.input, &facts)?;
+    let mut decider: Box<dyn Decider> = if args.stateless {
+        Box::new(load::rules(&args.input, &facts)?)
+    } else {
+        Box::new(load::engine(&args.input, &facts)?)
+    };
     let mut reader = Reader::new(capture).map_err(|error| damaged(args, &error))?;
     let output = args.write.as_ref().map(|path| Output::create(path)).transpose();
     let output = output.map_err(|error| unwritable(args, &error))?;
@@ -139,13 +147,13 @@ fn decide(args: &Run) -> Result<Exit, Exit> {
     let writer = output.map(|output| Writer::new(output, format, first.as_ref())).transpose();
     let mut writer = writer.map_err(|error| unwritable(args, &error))?;
     let mut watch = Watch::new(args, length, decider.rules().to_vec());
-    let (tally, end) = replay(&mut reader, &placement(args, &facts), &mut decider, writer.as_mut(), &mut watch);
+    let (tally, end) = replay(&mut reader, &placement(args, &facts), decider.as_mut(), writer.as_mut(), &mut watch);
     watch.bar.finish_and_clear();
     let about = report::About {
         capture: &args.pcap.display().to_string(),
         rules: &args.input.rules.display().to_string(),
         rows: decider.rules(),
-        caveat: decider.caveat(),
+        remarks: &decider.remarks(),
         all_rules: args.verbose,
     };
     let shown = if args.json {

@@ -64,12 +64,14 @@ pub struct Tally {
     pub passed: Count,
     /// IP packets blocked.
     pub blocked: Count,
+    /// IP packets the engine kept or answered.
+    pub held: Count,
     /// Packets a rule asks to log.
     pub logged: u64,
     /// Frames pf does not see, by what they are.
     pub others: BTreeMap<NotIp, u64>,
-    /// By what decided and how.
-    pub by: BTreeMap<By, [Count; 2]>,
+    /// By what decided: passed, blocked, held.
+    pub by: BTreeMap<By, [Count; 3]>,
     /// Drops by reason, in pf's order.
     pub reasons: BTreeMap<DropReason, u64>,
     /// Packets by interface name: in, out.
@@ -103,6 +105,10 @@ impl Tally {
             Verdict::Pass => {
                 self.passed.add(bytes);
                 slot[0].add(bytes);
+            }
+            Verdict::Hold => {
+                self.held.add(bytes);
+                slot[2].add(bytes);
             }
             Verdict::Block => {
                 self.blocked.add(bytes);

@@ -119,6 +119,7 @@ fn verdict_style(way: &Way) -> (&'static str, Style) {
     match way.verdict {
         Verdict::Pass => ("pass", GOOD),
         Verdict::Block => ("block", BAD),
+        Verdict::Hold => ("hold", DIM),
     }
 }
 

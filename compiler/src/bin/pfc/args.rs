@@ -58,6 +58,12 @@ pub(crate) struct Input {
     /// Facts of the machine the rules are for; this machine's where not given
     #[arg(long, value_name = "FILE")]
     pub(crate) host_facts: Option<PathBuf>,
+    /// What the program will run on; what it cannot do there is refused
+    #[arg(long, value_name = "TARGET", default_value = "any")]
+    pub(crate) target: Place,
+    /// Compile for this anchor instead of the main ruleset
+    #[arg(short = 'a', long, value_name = "PATH", default_value = "")]
+    pub(crate) anchor: String,
     /// How much pfctl's optimizer does; stands against the file's `set ruleset-optimization`
     #[arg(short = 'O', long, value_name = "LEVEL")]
     pub(crate) optimize: Option<Level>,
@@ -69,6 +75,14 @@ fn define(text: &str) -> Result<(String, String), String> {
         return Err("the macro has no name".into());
     }
     Ok((name.to_owned(), value.to_owned()))
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Place {
+    /// Anywhere: what pf means holds
+    Any,
+    /// Windows, below its network stack
+    Windows,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -106,6 +120,12 @@ pub(crate) struct Check {
     /// Report as SARIF 2.1.0
     #[arg(long)]
     pub(crate) sarif: bool,
+    /// Silence a lint, by its name or code
+    #[arg(short = 'A', long, value_name = "LINT")]
+    pub(crate) allow: Vec<String>,
+    /// Errors and remarks alone, no lints
+    #[arg(long)]
+    pub(crate) no_lints: bool,
     /// Exit with 1 when there are warnings
     #[arg(long)]
     pub(crate) deny_warnings: bool,

@@ -40,7 +40,7 @@ fn build(args: &Build) -> Result<Exit, Exit> {
     let target = target(args)?;
     let facts = input::facts(args.input.host_facts.as_deref())?;
     let (mut sources, file) = input::rules(&args.input.file)?;
-    let mut options = input::options(&args.input);
+    let mut options = input::options(&args.input)?;
     options.straight = args.straight;
     let outcome = compile(&mut sources, file, &facts, &options);
     let Some(compiled) = outcome.compiled else {

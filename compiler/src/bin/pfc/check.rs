@@ -2,12 +2,15 @@
 
 use std::io::Write;
 
-use pfc::compile::compile;
+use std::collections::HashSet;
+
+use pfc::compile::{compile, lints};
 use pfc::diag::{self, Diagnostic, Severity};
+use pfc::lint::Lint;
 use pfc::source::Sources;
 
 use crate::args::Check;
-use crate::{Exit, input, print};
+use crate::{Exit, complain, input, print};
 
 /// Errors and warnings, counted.
 fn counts(diagnostics: &[Diagnostic]) -> (usize, usize) {
@@ -40,10 +43,27 @@ pub(crate) fn report(diagnostics: &[Diagnostic], sources: &Sources) {
     let _ = anstream::stderr().write_all(text.as_bytes());
 }
 
+/// Lints by name or code.
+fn allowed(words: &[String]) -> Result<HashSet<Lint>, Exit> {
+    let find = |word: &String| {
+        Lint::find(word).ok_or_else(|| {
+            let known: Vec<_> = Lint::ALL.iter().map(|lint| lint.name()).collect();
+            complain(&format!("no lint `{word}`; there are {}", known.join(", ")));
+            Exit::Usage
+        })
+    };
+    words.iter().map(find).collect()
+}
+
 fn check(args: &Check) -> Result<Exit, Exit> {
     let facts = input::facts(args.input.host_facts.as_deref())?;
     let (mut sources, file) = input::rules(&args.input.file)?;
-    let outcome = compile(&mut sources, file, &facts, &input::options(&args.input));
+    let options = input::options(&args.input)?;
+    let mut outcome = compile(&mut sources, file, &facts, &options);
+    let allowed = allowed(&args.allow)?;
+    if outcome.compiled.is_some() && !args.no_lints {
+        outcome.diagnostics.extend(lints(&mut sources, file, &facts, &options, &allowed));
+    }
     let (errors, warnings) = counts(&outcome.diagnostics);
     let shown = if args.json {
         print(&format!("{:#}\n", diag::json(&outcome.diagnostics, &sources)))

@@ -16,7 +16,7 @@ fn dump(args: &Dump) -> Result<Exit, Exit> {
         Form::Rules | Form::Graph | Form::Code => {}
     }
     let facts = input::facts(args.input.host_facts.as_deref())?;
-    let mut options = input::options(&args.input);
+    let mut options = input::options(&args.input)?;
     options.straight = args.straight;
     let outcome = compile(&mut sources, file, &facts, &options);
     report(&outcome.diagnostics, &sources);

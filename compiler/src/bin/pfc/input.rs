@@ -4,10 +4,14 @@ use std::io::Read;
 use std::path::Path;
 
 use pfc::ast::FileId;
+use pfc::compile::Options;
 use pfc::facts::Facts;
 use pfc::facts::live::{File, Live, Source};
+use pfc::ruleset::OptimizerLevel;
 use pfc::source::{Sources, strerror};
+use pfc::target::Target;
 
+use crate::args::{Input, Level, Place};
 use crate::{Exit, complain};
 
 /// Reads the main file; `-` is standard input.
@@ -42,16 +46,23 @@ pub(crate) fn facts(file: Option<&Path>) -> Result<Facts, Exit> {
 }
 
 /// The way of compiling the command line asks for.
-pub(crate) fn options(input: &crate::args::Input) -> pfc::compile::Options {
-    use crate::args::Level;
-    use pfc::ruleset::OptimizerLevel;
-    pfc::compile::Options {
+pub(crate) fn options(input: &Input) -> Result<Options, Exit> {
+    if input.anchor.split('/').any(|part| part.starts_with('_')) {
+        complain("names of anchors that begin with `_` are reserved");
+        return Err(Exit::Usage);
+    }
+    Ok(Options {
         macros: input.define.clone(),
         optimize: input.optimize.map(|level| match level {
             Level::None => OptimizerLevel::None,
             Level::Basic => OptimizerLevel::Basic,
             Level::Profile => OptimizerLevel::Profile,
         }),
-        ..pfc::compile::Options::default()
-    }
+        target: match input.target {
+            Place::Any => Target::Any,
+            Place::Windows => Target::Windows,
+        },
+        anchor: input.anchor.trim_matches('/').to_owned(),
+        ..Options::default()
+    })
 }
