@@ -107,8 +107,11 @@ pub fn lints(
     options: &Options,
     allowed: &HashSet<Lint>,
 ) -> Vec<Diagnostic> {
-    let how =
-        resolve::Options { macros: options.macros.clone(), anchor: options.anchor.clone(), ..resolve::Options::default() };
+    let how = resolve::Options {
+        macros: options.macros.clone(),
+        anchor: options.anchor.clone(),
+        ..resolve::Options::default()
+    };
     match resolve::load(sources, file, facts, &how) {
         Ok(loaded) => lint::diagnose(&loaded.config, facts, sources, allowed),
         Err(_) => Vec::new(),

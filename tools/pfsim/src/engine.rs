@@ -206,6 +206,7 @@ impl Whole {
         let rule = site.and_then(|site| usize::try_from(site.rule.0).ok());
         let untouched = outcome.action.is_none();
         let by = match (outcome.state, rule) {
+            _ if verdict == Verdict::Hold => By::Engine,
             _ if untouched => By::Skip,
             (Some(_), rule) if !made => By::State(rule),
             (_, Some(rule)) => By::Rule(rule),
@@ -260,7 +261,7 @@ impl Decider for Whole {
             if now > *before {
                 let list: Vec<_> =
                     tables.all.entries(named.slot).take(8).map(|entry| ip(entry.af, &entry.addr).to_string()).collect();
-                out.push(format!("table <{name}> gained {} entries: {}", now - before, list.join(", ")));
+                out.push(format!("table <{name}> gained {}: {}", now - before, list.join(", ")));
             }
         }
         out

@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** both forms tell the same numbers; the JSON form carries [`VERSION`] and only ever gains fields.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use anstyle::{AnsiColor, Style};
@@ -80,7 +81,7 @@ fn decided(by: By, rows: &[RuleRow], only_held: bool) -> String {
     match by {
         By::Rule(at) => rule(at),
         By::Default => "no rule matched: passed".into(),
-        By::State(Some(at)) => format!("{}  {DIM}(by its states){DIM:#}", rule(at)),
+        By::State(Some(at)) => rule(at),
         By::State(None) => "states".into(),
         By::Engine if only_held => "kept before any rule: fragments waiting for the rest".into(),
         By::Engine => "refused before any rule".into(),
@@ -126,34 +127,59 @@ fn heading(out: &mut String, tally: &Tally, about: &About<'_>) {
     }
 }
 
-fn rules(out: &mut String, tally: &Tally, about: &About<'_>) {
-    let mut rows: Vec<(By, [Count; 3])> = tally.by.iter().map(|(by, counts)| (*by, *counts)).collect();
-    let hit = rows.iter().filter(|(by, _)| matches!(by, By::Rule(_))).count();
+/// What one thing decided: passed and blocked in all, passed by its states, held.
+#[derive(Clone, Copy, Debug, Default)]
+struct Row {
+    passed: u64,
+    blocked: u64,
+    states: u64,
+    held: u64,
+}
+
+/// Rows in order, states with the rule that made them.
+fn decisions(tally: &Tally, about: &About<'_>) -> BTreeMap<By, Row> {
+    let mut rows: BTreeMap<By, Row> = BTreeMap::new();
+    for (by, [passed, blocked, held]) in &tally.by {
+        let (of, by_state) = match by {
+            By::State(Some(at)) => (By::Rule(*at), true),
+            other => (*other, false),
+        };
+        let row = rows.entry(of).or_default();
+        row.passed += passed.packets;
+        row.blocked += blocked.packets;
+        row.held += held.packets;
+        row.states += if by_state { passed.packets } else { 0 };
+    }
     if about.all_rules {
         for at in 0..about.rows.len() {
-            if !tally.by.contains_key(&By::Rule(at)) {
-                rows.push((By::Rule(at), [Count::default(); 3]));
-            }
+            rows.entry(By::Rule(at)).or_default();
         }
-        rows.sort_by_key(|(by, _)| *by);
     }
+    rows
+}
+
+fn rules(out: &mut String, tally: &Tally, about: &About<'_>) {
+    let rows = decisions(tally, about);
     if rows.is_empty() {
         return;
     }
-    let _ = writeln!(out, "\n{BOLD}{:>8} {:>8}  decided by{BOLD:#}", "passed", "blocked");
-    for (by, [passed, blocked, held]) in rows {
-        let verdictless = passed.packets == 0 && blocked.packets == 0;
-        let cell = |n: u64, style: Style| {
-            if n == 0 { format!("{DIM}{:>8}{DIM:#}", "-") } else { format!("{style}{n:>8}{style:#}") }
-        };
-        let kept = if held.packets > 0 { format!("  {DIM}({} held){DIM:#}", held.packets) } else { String::new() };
-        let what = decided(by, about.rows, verdictless);
-        let _ = writeln!(out, "{} {}  {what}{kept}", cell(passed.packets, GOOD), cell(blocked.packets, BAD));
+    let with_states = rows.values().any(|row| row.states > 0);
+    let title = if with_states { " by state" } else { "" };
+    let _ = writeln!(out, "\n{BOLD}{:>8} {:>8}{title}  decided by{BOLD:#}", "passed", "blocked");
+    let cell = |n: u64, style: Style| {
+        if n == 0 { format!("{DIM}{:>8}{DIM:#}", "-") } else { format!("{style}{n:>8}{style:#}") }
+    };
+    for (by, row) in &rows {
+        let states = if with_states { format!(" {}", cell(row.states, Style::new())) } else { String::new() };
+        let held = if row.held > 0 { format!("  {DIM}({} held){DIM:#}", row.held) } else { String::new() };
+        let what = decided(*by, about.rows, row.passed == 0 && row.blocked == 0 && row.held > 0);
+        let _ = writeln!(out, "{} {}{states}  {what}{held}", cell(row.passed, GOOD), cell(row.blocked, BAD));
     }
-    let idle = about.rows.len().saturating_sub(hit);
-    if idle > 0 && !about.all_rules {
+    let idle = about.rows.len().saturating_sub(rows.keys().filter(|by| matches!(by, By::Rule(_))).count());
+    if idle > 0 {
         let rules = if idle == 1 { "rule" } else { "rules" };
-        let _ = writeln!(out, "{DIM}{:>17}  {idle} other {rules} decided nothing (-v lists them){DIM:#}", "");
+        let gap = if with_states { 26 } else { 17 };
+        let _ = writeln!(out, "{DIM}{:>gap$}  {idle} other {rules} decided nothing (-v lists them){DIM:#}", "");
     }
 }
 
