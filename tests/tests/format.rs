@@ -2,30 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use pfc::lex::Tk;
-use pfc::parse::Parser;
-use pfc::source::{Memory, Sources};
+use tests::fuzz::meaning;
 use tests::{answers, shared};
-
-/// What a file says: kinds, texts and numbers of its tokens, macros replaced, and the complaints, without places.
-fn meaning(files: &BTreeMap<String, Vec<u8>>, input: &[u8]) -> Vec<String> {
-    let mut sources = Sources::new(Box::new(Memory(files.clone())));
-    let main = sources.add("stdin", input);
-    let mut parser = Parser::new(&mut sources, main);
-    let mut out = Vec::new();
-    while let Some(item) = parser.next() {
-        let tokens = parser.last_tokens();
-        if !tokens.iter().all(|token| token.kind == Tk::Newline) {
-            out.extend(tokens.iter().map(|token| format!("{:?} {:?} {:?}", token.kind, token.text, token.number)));
-        }
-        match item {
-            pfc::parse::Item::Broken(broken) => out.extend(broken.complaints.iter().map(|one| one.kind.text())),
-            pfc::parse::Item::Complaint(one) => out.push(one.kind.text()),
-            pfc::parse::Item::Stmt(_) => {}
-        }
-    }
-    out
-}
 
 fn check(name: &str, files: &BTreeMap<String, Vec<u8>>, input: &[u8]) {
     let once = pfc::fmt::format(input);

@@ -137,8 +137,9 @@ impl Layout {
                 }
                 out.extend_from_slice(&row.comment);
             }
-            // Quotes that never end have taken the last newline already.
-            if !row.code.ends_with(b"\n") {
+            // Quotes that never end have taken the last newline already; a backslash at the end would take a new one.
+            let last = index.saturating_add(1) == self.rows.len();
+            if !(row.code.ends_with(b"\n") || last && out.ends_with(b"\\")) {
                 out.push(b'\n');
             }
         }

@@ -6,9 +6,11 @@
 
 mod packet;
 mod pcap;
+mod text;
 
 pub use packet::{check as check_packet, packet};
 pub use pcap::pcap;
+pub use text::{lex, meaning, parse};
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -17,7 +19,7 @@ use std::time::{Duration, Instant};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target, by the name of its folder in `fuzz/corpus`.
-pub const TARGETS: &[Target] = &[("packet", packet), ("pcap", pcap)];
+pub const TARGETS: &[Target] = &[("packet", packet), ("pcap", pcap), ("lex", lex), ("parse", parse)];
 
 /// A small generator of numbers (SplitMix64): the same runs everywhere.
 pub struct Numbers(pub u64);
