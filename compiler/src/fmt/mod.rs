@@ -3,9 +3,11 @@
 //! Words, quotes, comments, macros, empty lines and line breaks stay; a line whose meaning hangs on its blanks in a way
 //! that is not understood here stays as it is.
 //!
-//! **Invariant:** formatting twice is formatting once, and a formatted file has the lexemes of the original.
+//! **Invariant:** formatting twice is formatting once, and a formatted file has the tokens of the original: both are
+//! checked before a text is changed.
 
 mod highlight;
+mod same;
 mod scan;
 
 pub use highlight::highlight;
@@ -22,11 +24,18 @@ struct Row {
     indent: usize,
     code: Vec<u8>,
     comment: Vec<u8>,
+    /// Quotes that never end have taken the last newline already.
+    unended: bool,
 }
 
-/// Formats a file.
+/// Formats a file; one that cannot be formatted without changing what it says stays as it is.
 #[must_use]
 pub fn format(text: &[u8]) -> Vec<u8> {
+    let neat = lay_out(text);
+    if neat == text || lay_out(&neat) == neat && same::same(text, &neat) { neat } else { text.to_vec() }
+}
+
+fn lay_out(text: &[u8]) -> Vec<u8> {
     let bom = text.starts_with(b"\xef\xbb\xbf");
     let text = if bom { text.get(3..).unwrap_or_default() } else { text };
     let mut layout = Layout::default();
@@ -56,9 +65,15 @@ impl Layout {
         let body: Vec<&Lexeme<'_>> = line.iter().filter(|one| one.kind != Kind::Newline).collect();
         if !understood(&body) {
             let whole = line.iter().flat_map(|one| [one.blank, if one.kind == Kind::Newline { &[] } else { one.text }]);
-            let code = whole.flatten().copied().collect();
+            let mut code: Vec<u8> = whole.flatten().copied().collect();
             self.follow_braces(&body);
-            self.rows.push(Row { indent: 0, code, comment: Vec::new() });
+            let quote = |one: &&Lexeme<'_>| one.kind == Kind::Stray && one.text.ends_with(b"\n");
+            let unended = body.last().is_some_and(quote);
+            if code.ends_with(b"\r") {
+                // A newline would make it the end of a line.
+                code.push(b' ');
+            }
+            self.rows.push(Row { code, unended, ..Row::default() });
             return;
         }
         let start = self.depth;
@@ -125,9 +140,7 @@ impl Layout {
                 empty = empty.saturating_add(1);
                 continue;
             }
-            if !out.is_empty() {
-                out.extend(std::iter::repeat_n(b'\n', empty.min(EMPTY_LINES)));
-            }
+            out.extend(std::iter::repeat_n(b'\n', empty.min(EMPTY_LINES)));
             empty = 0;
             out.extend(std::iter::repeat_n(b'\t', row.indent));
             out.extend_from_slice(&row.code);
@@ -137,9 +150,9 @@ impl Layout {
                 }
                 out.extend_from_slice(&row.comment);
             }
-            // Quotes that never end have taken the last newline already; a backslash at the end would take a new one.
+            // A backslash at the end of the file would take a new newline.
             let last = index.saturating_add(1) == self.rows.len();
-            if !(row.code.ends_with(b"\n") || last && out.ends_with(b"\\")) {
+            if !(row.unended || last && out.ends_with(b"\\")) {
                 out.push(b'\n');
             }
         }
