@@ -35,7 +35,7 @@ pub(super) enum Which {
 impl Default for PoolDraft {
     fn default() -> Self {
         PoolDraft {
-            wrap: Wrap { kind: Kind::None, ..Wrap::default() },
+            wrap: Wrap::default(),
             weight: 0,
             ports: (0, 0),
             kind: PoolKind::None,

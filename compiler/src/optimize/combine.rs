@@ -87,10 +87,11 @@ fn same_address(a: &Endpoint, b: &Endpoint) -> bool {
     a.not == b.not && same_addr(&a.addr, &b.addr)
 }
 
-/// Plain networks, not negated, with the same ports.
+/// Plain networks with the same ports, both negated or neither: pfctl merges negated ones too, though `! <table>` of
+/// several is not what the single rules said.
 fn combinable(a: &Endpoint, b: &Endpoint) -> bool {
-    let plain = |e: &Endpoint| !e.not && matches!(e.addr, AddrSpec::Net { .. } | AddrSpec::Any);
-    plain(a) && plain(b) && a.port == b.port
+    let plain = |e: &Endpoint| matches!(e.addr, AddrSpec::Net { .. } | AddrSpec::Any);
+    plain(a) && plain(b) && a.not == b.not && a.port == b.port
 }
 
 /// Everything equal but the addresses.

@@ -59,6 +59,7 @@ fn covers_end(sup_rule: &Rule, sub_rule: &Rule, sup: &Endpoint, sub: &Endpoint) 
 /// Whether the second network is a proper part of the first.
 fn contains(sup: &AddrSpec, sub: &AddrSpec) -> bool {
     match (sup, sub) {
+        (AddrSpec::Any, AddrSpec::Net { prefix, .. }) => *prefix > 0,
         (AddrSpec::Net { addr: a, prefix: p }, AddrSpec::Net { addr: b, prefix: q }) => {
             p < q && masked(*b, *p).is_some_and(|m| Some(m) == masked(*a, *p))
         }

@@ -73,7 +73,7 @@ fn superblocks(rules: Vec<Rule>) -> Vec<Vec<Rule>> {
 
 /// Whether `rule` may stand in the superblock that `first` opened.
 fn joins(first: &Rule, rule: &Rule) -> bool {
-    !is_barrier(rule) && groups_agree(first, rule) && same_effect(first, rule)
+    !is_barrier(first) && !is_barrier(rule) && groups_agree(first, rule) && same_effect(first, rule)
 }
 
 /// Rules that are left where they are.

@@ -38,7 +38,7 @@ const TIMEOUT_ORDER: [Timeout; 20] = [
 /// How rules are printed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RuleOptions<'a> {
-    /// `@n` before the rule, `:*` after tables and dynamic interfaces.
+    /// `@n` before the rule, `:0` after tables and `:*` after dynamic interfaces: nothing is loaded that could count.
     pub numbers: bool,
     /// Service names for ports, where there is one.
     pub port_names: Option<&'a Facts>,
@@ -221,7 +221,7 @@ impl Line<'_> {
             AddrSpec::Any => self.out.push_str("any"),
             AddrSpec::Net { addr, prefix } => self.out.push_str(&network(*addr, *prefix)),
             AddrSpec::Range { lo, hi } => put!(self, "{} - {}", address(*lo), address(*hi)),
-            AddrSpec::Table(name) if self.options.numbers => put!(self, "<{name}:*>"),
+            AddrSpec::Table(name) if self.options.numbers => put!(self, "<{name}:0>"),
             AddrSpec::Table(name) => put!(self, "<{name}>"),
             AddrSpec::Dynamic { name, mods, prefix } => {
                 put!(self, "({name}{}{})", mod_words(*mods), if self.options.numbers { ":*" } else { "" });

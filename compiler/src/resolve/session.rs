@@ -197,7 +197,11 @@ impl<'a> Session<'a> {
             self.globals.said.out(if set.rules.is_empty() { "\n" } else { " {\n" });
         }
         let brace = depth > 0 && !set.rules.is_empty();
-        if level != OptimizerLevel::None {
+        if level == OptimizerLevel::Profile && self.options.dry_run {
+            // The hit counters cannot be read without an engine, and pfctl goes on without the rules.
+            self.globals.said.err("pfctl: Bad file descriptor\n");
+            set.rules.clear();
+        } else if level != OptimizerLevel::None {
             let done = crate::optimize::ruleset(std::mem::take(&mut set.rules), &mut self.globals.numbers);
             if verbose {
                 for table in &done.tables {
