@@ -461,6 +461,53 @@ pub struct Rule {
     pub stable_id: u64,
 }
 
+impl Rule {
+    /// `pass no state`, first rule of the first ruleset, and nothing else.
+    pub const PLAIN: Self = Self {
+        action: Action::Pass,
+        returns: Return::Drop,
+        direction: None,
+        af: None,
+        flags: RuleFlags(0),
+        log: LogFlags(0),
+        log_if: 0,
+        keep: Keep::No,
+        naf: None,
+        dst_prefix: 0,
+        nat: None,
+        rdr: None,
+        route: None,
+        tag: None,
+        prio: [0, 0],
+        tos: 0,
+        min_ttl: 0,
+        max_mss: 0,
+        delay: 0,
+        rtable: None,
+        queue: [None, None],
+        divert: None,
+        timeouts: [0; TIMEOUTS],
+        max_states: 0,
+        max_src_nodes: 0,
+        max_src_states: 0,
+        max_src_conn: 0,
+        max_src_conn_rate: 0,
+        max_src_conn_seconds: 0,
+        pkt_rate: 0,
+        pkt_seconds: 0,
+        overload: None,
+        tables: [None, None],
+        anchor: None,
+        label: StrRef { at: 0, len: 0 },
+        text: StrRef { at: 0, len: 0 },
+        file: StrRef { at: 0, len: 0 },
+        line: 0,
+        nr: 0,
+        ruleset: RulesetId(0),
+        stable_id: 0,
+    };
+}
+
 /// A pool limit (`PF_LIMIT_*`) with its default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {

@@ -86,7 +86,8 @@ fn machine_bytes(image: &Image<'_>, stats: Stats) -> usize {
         + count(Section::Prios) * 4
 }
 
-fn desc(t: &Tuple) -> PacketDesc {
+/// The description of a packet of the trace.
+pub(crate) fn desc(t: &Tuple) -> PacketDesc {
     let addr = |v: u32| {
         let mut a = [0; 16];
         a[..4].copy_from_slice(&v.to_be_bytes());
@@ -135,7 +136,7 @@ fn desc(t: &Tuple) -> PacketDesc {
 }
 
 /// A host with nothing but rules.
-struct Bare;
+pub(crate) struct Bare;
 
 impl Context for Bare {
     fn in_table(&mut self, _: UnitId, _: TableId, _: Af, _: &Addr) -> bool {

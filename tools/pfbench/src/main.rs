@@ -3,6 +3,7 @@
 mod classbench;
 mod classify;
 mod clock;
+mod filter;
 
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -41,6 +42,12 @@ enum Mode {
         #[arg(long)]
         distinct: bool,
     },
+    /// Runs a filter of eleven instructions.
+    Filter {
+        /// Passes; the median counts.
+        #[arg(long, default_value_t = 501)]
+        passes: usize,
+    },
 }
 
 fn main() -> std::process::ExitCode {
@@ -49,6 +56,7 @@ fn main() -> std::process::ExitCode {
         Mode::Classify { set, data, order, passes, straight, packets, distinct } => {
             classify::run(&classify::Job { set, data, order, passes, straight, packets, distinct })
         }
+        Mode::Filter { passes } => filter::run(passes),
     };
     match done {
         Ok(()) => std::process::ExitCode::SUCCESS,

@@ -123,7 +123,7 @@ impl State {
             }
             AxisOf::Table { dst, table } => {
                 let side = if dst { Side::Dst } else { Side::Src };
-                Some(ctx.in_table(self.unit, TableId(table), facts.af, facts.addr(side)).into())
+                Some(ctx.in_table(self.unit, TableId(table), facts.af, &facts.addr(side)).into())
             }
             AxisOf::On(name) => Some(ctx.is_iface(self.unit, IfaceId(name), facts.iface).into()),
             AxisOf::Recv(name) => {

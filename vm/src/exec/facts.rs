@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** what [`Field`] says of presence holds here; nothing else decides it.
 
-use crate::isa::{Field, Prefix4, Side};
+use crate::isa::{Field, Prefix4, Side, WORD_FIELDS};
 use crate::packet::{PacketDesc, proto};
 use crate::rule::{Addr, Af, Direction};
 
@@ -12,17 +12,13 @@ pub(super) const ABSENT: u64 = u64::MAX;
 pub(super) const PENDING: u64 = u64::MAX - 1;
 /// Protocol of fragments that are not reassembled (`PF_VPROTO_FRAGMENT`).
 const FRAGMENT: u64 = 256;
-/// Slots for fields: a power of two, so that a masked number is an index.
-const SLOTS: usize = 32;
-
 /// Fields of a packet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Facts {
-    words: [u64; SLOTS],
+    words: [u64; WORD_FIELDS],
+    /// Addresses as numbers; of IPv4 the low 32 bits.
     src: u128,
     dst: u128,
-    /// Addresses as the host's tables take them.
-    addrs: [Addr; 2],
     pub(super) af: Af,
     pub(super) iface: u16,
     pub(super) received_on: Option<u16>,
@@ -31,21 +27,12 @@ pub(super) struct Facts {
 
 impl Facts {
     /// Nothing known.
-    pub(super) const NONE: Self = Self {
-        words: [ABSENT; SLOTS],
-        src: 0,
-        dst: 0,
-        addrs: [Addr([0; 16]); 2],
-        af: Af::Inet,
-        iface: 0,
-        received_on: None,
-        tag: 0,
-    };
+    pub(super) const NONE: Self =
+        Self { words: [ABSENT; WORD_FIELDS], src: 0, dst: 0, af: Af::Inet, iface: 0, received_on: None, tag: 0 };
 
     /// Reads a description. `asked`: the socket was asked for, so what is not known now never will be.
     pub(super) fn load(&mut self, d: &PacketDesc, asked: bool) {
-        *self = Self::NONE;
-        self.addrs = [d.nsaddr, d.ndaddr];
+        self.words = [ABSENT; WORD_FIELDS];
         (self.af, self.iface, self.received_on, self.tag) = (d.af, d.iface, d.received_on, d.tag);
         self.set(Field::Dir, if d.dir == Direction::In { 1 } else { 2 });
         self.set(Field::Proto, d.proto.into());
@@ -96,6 +83,7 @@ impl Facts {
         }
     }
 
+    #[inline]
     fn set(&mut self, field: Field, value: u64) {
         if let Some(slot) = self.words.get_mut(usize::from(field as u8)) {
             *slot = value;
@@ -105,7 +93,7 @@ impl Facts {
     /// A word field, [`ABSENT`] or [`PENDING`].
     #[inline]
     pub(super) fn word(&self, field: Field) -> u64 {
-        self.words.get(usize::from(field as u8) & (SLOTS - 1)).copied().unwrap_or(ABSENT)
+        self.words.get(usize::from(field as u8)).copied().unwrap_or(ABSENT)
     }
 
     /// A wide field.
@@ -127,11 +115,11 @@ impl Facts {
     }
 
     /// An address as it is on the wire.
-    pub(super) const fn addr(&self, side: Side) -> &Addr {
-        let [src, dst] = &self.addrs;
-        match side {
-            Side::Src => src,
-            Side::Dst => dst,
+    pub(super) fn addr(&self, side: Side) -> Addr {
+        let number = self.number(side);
+        match self.af {
+            Af::Inet => Addr((number << 96).to_be_bytes()),
+            Af::Inet6 => Addr(number.to_be_bytes()),
         }
     }
 

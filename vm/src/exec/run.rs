@@ -218,10 +218,10 @@ impl State {
                 Op::Span { side, pair, skip } => test!(span(program, facts, side, pair) == Some(true), skip),
                 Op::Nspan { side, pair, skip } => test!(span(program, facts, side, pair) == Some(false), skip),
                 Op::Lookup { side, table, skip } => {
-                    test!(ctx.in_table(self.unit, table, facts.af, facts.addr(side)), skip);
+                    test!(ctx.in_table(self.unit, table, facts.af, &facts.addr(side)), skip);
                 }
                 Op::Nlookup { side, table, skip } => {
-                    test!(!ctx.in_table(self.unit, table, facts.af, facts.addr(side)), skip);
+                    test!(!ctx.in_table(self.unit, table, facts.af, &facts.addr(side)), skip);
                 }
                 Op::Route { test, skip } => ask!(Question::Route(test), true, skip),
                 Op::Nroute { test, skip } => ask!(Question::Route(test), false, skip),

@@ -6,50 +6,8 @@ use crate::isa::Op;
 use crate::rule::*;
 
 /// A rule with nothing in it.
-pub(crate) fn rule() -> Rule {
-    Rule {
-        action: Action::Pass,
-        returns: Return::Drop,
-        direction: None,
-        af: None,
-        flags: RuleFlags::default(),
-        log: LogFlags::default(),
-        log_if: 0,
-        keep: Keep::Keep,
-        naf: None,
-        dst_prefix: 0,
-        nat: None,
-        rdr: None,
-        route: None,
-        tag: None,
-        prio: [0, 0],
-        tos: 0,
-        min_ttl: 0,
-        max_mss: 0,
-        delay: 0,
-        rtable: None,
-        queue: [None, None],
-        divert: None,
-        timeouts: [0; TIMEOUTS],
-        max_states: 0,
-        max_src_nodes: 0,
-        max_src_states: 0,
-        max_src_conn: 0,
-        max_src_conn_rate: 0,
-        max_src_conn_seconds: 0,
-        pkt_rate: 0,
-        pkt_seconds: 0,
-        overload: None,
-        tables: [None, None],
-        anchor: None,
-        label: StrRef::default(),
-        text: StrRef::default(),
-        file: StrRef::default(),
-        line: 3,
-        nr: 0,
-        ruleset: RulesetId(0),
-        stable_id: 7,
-    }
+pub(crate) const fn rule() -> Rule {
+    Rule::PLAIN
 }
 
 /// An image with at least one record in every section a record can link to.
