@@ -6,6 +6,7 @@ pub mod fuzz;
 pub mod packets;
 pub mod rulesets;
 mod shared;
+pub mod spec;
 mod stories;
 
 pub use answers::{Answer, answers};
