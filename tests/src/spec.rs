@@ -48,14 +48,17 @@ fn instructions() -> String {
             Flow::Fan => "fan",
             Flow::End => "end",
         };
-        row(&mut out, &[
-            &format!("0x{:02x}", op.code),
-            &text,
-            &places.join("; "),
-            flow,
-            &op.weight.to_string(),
-            &sentence(op.meaning),
-        ]);
+        row(
+            &mut out,
+            &[
+                &format!("0x{:02x}", op.code),
+                &text,
+                &places.join("; "),
+                flow,
+                &op.weight.to_string(),
+                &sentence(op.meaning),
+            ],
+        );
     }
     out
 }

@@ -11,7 +11,10 @@ fn the_specification_has_not_drifted() {
         std::fs::write(&path, wanted).unwrap();
         return;
     }
-    assert!(found == wanted, "isa-spec.md differs from the tables: run this test with PF_BLESS=1 and read what changed");
+    assert!(
+        found == wanted,
+        "isa-spec.md differs from the tables: run this test with PF_BLESS=1 and read what changed"
+    );
 }
 
 #[test]
