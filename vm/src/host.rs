@@ -38,8 +38,9 @@ pub trait Host: Random {
     /// The way to an address, `None` when there is no route.
     fn route(&self, af: Af, addr: &Addr) -> Option<Hop>;
 
-    /// Whether an address is the host's own.
-    fn is_own(&self, af: Af, addr: &Addr) -> bool;
+    /// The host's own address that answers for packets to `addr`: itself, or of a broadcast address the one of its
+    /// network. `None` when nobody here is meant.
+    fn answers_for(&self, af: Af, addr: &Addr) -> Option<Addr>;
 
     /// The host's own address on an interface, for answers to `toward`; `None` when it has none of that family.
     fn own_address(&self, af: Af, iface: u16, toward: &Addr) -> Option<Addr>;

@@ -37,6 +37,8 @@ pub(crate) enum Verb {
     /// and may go on with ttl, tos, len, seq, ack, win, id, type, code, frag, prio, user, group, tag, received-on.
     #[command(verbatim_doc_comment)]
     Why(Why),
+    /// Replay packet stories recorded from pf and report, a family a line, what agrees
+    Stories(Stories),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -66,6 +68,18 @@ fn define(text: &str) -> Result<(String, String), String> {
         return Err("the macro has no name".into());
     }
     Ok((name.to_owned(), value.to_owned()))
+}
+
+/// Stories to replay.
+#[derive(Args, Debug)]
+pub(crate) struct Stories {
+    /// Stories, one JSON object a line; may be xz-compressed
+    pub(crate) file: PathBuf,
+    /// Only those whose name is or begins with one of these
+    pub(crate) names: Vec<String>,
+    /// Show what differs
+    #[arg(short)]
+    pub(crate) verbose: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

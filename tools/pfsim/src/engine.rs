@@ -93,8 +93,8 @@ impl Host for Machine {
         Some(Hop { iface, mtu: 1500 })
     }
 
-    fn is_own(&self, af: Af, addr: &Addr) -> bool {
-        self.ways.iter().any(|way| way.af == af && way.addr == *addr)
+    fn answers_for(&self, af: Af, addr: &Addr) -> Option<Addr> {
+        self.ways.iter().any(|way| way.af == af && way.addr == *addr).then_some(*addr)
     }
 
     fn own_address(&self, af: Af, iface: u16, toward: &Addr) -> Option<Addr> {

@@ -74,6 +74,13 @@ fn main() -> ExitCode {
     let exit = match Command::parse().verb {
         Verb::Run(args) => run::run(&args),
         Verb::Why(args) => why_command::run(&args),
+        Verb::Stories(args) => match pfsim::stories::replay(&args.file, &args.names, args.verbose) {
+            Ok(_) => Exit::Done,
+            Err(error) => {
+                complain(&error.to_string());
+                Exit::File
+            }
+        },
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Command::command(), "pfsim", &mut script);

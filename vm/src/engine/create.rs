@@ -2,6 +2,10 @@
 //!
 //! Source: `pf.c pf_create_state`, `pf_state_key_setup`, `pf_state_insert`.
 
+use core::hash::Hasher;
+
+use siphasher::sip::SipHasher24;
+
 use crate::engine::Engine;
 use crate::engine::cx::{Action, Cx, node_of};
 use crate::engine::send;
@@ -244,12 +248,25 @@ impl Engine {
         (state.src, state.dst) = tcp::open(&seg);
         state.set_timeout(StateTimeout::Named(Timeout::TcpFirst));
         if seg.opens() && rule.keep == Keep::Modulate {
-            let diff = cx.host.random_u32().wrapping_sub(seg.seq);
+            let diff = self.first_number(&cx.pd).wrapping_sub(seg.seq);
             state.src.seqdiff = if diff == 0 { 1 } else { diff };
             let seq = seg.seq.wrapping_add(state.src.seqdiff);
             rewrite::sequence(cx.pkt, cx.meta, &mut cx.pd, Some(seq), None).map_err(|_| Some(DropReason::Memory))?;
         }
         Ok(())
+    }
+
+    /// The initial sequence number a connection gets instead of its own (`pf_tcp_iss`): a keyed hash of its ends, so
+    /// that numbers of one pair of ends rise.
+    fn first_number(&mut self, pd: &PacketDesc) -> u32 {
+        let [k0, k1] = self.iss_key;
+        let mut h = SipHasher24::new_with_keys(k0, k1);
+        h.write_u16(pd.sport);
+        h.write_u16(pd.dport);
+        h.write(&pd.src.0);
+        h.write(&pd.dst.0);
+        self.iss_offset = self.iss_offset.wrapping_add(4096);
+        u32::try_from(h.finish() & u64::from(u32::MAX)).unwrap_or(0).wrapping_add(self.iss_offset)
     }
 
     /// What goes into the extension.

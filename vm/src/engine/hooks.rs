@@ -199,7 +199,7 @@ impl Engine {
 pub fn send_error<H: Host>(pkt: &Packet<'_>, pd: &PacketDesc, what: (u8, u8, u32), generated: bool, host: &mut H) {
     let (kind, code, param) = what;
     let way = host.route(pd.af, &pd.src).map_or(pd.iface, |h| h.iface);
-    let from = if host.is_own(pd.af, &pd.dst) { Some(pd.dst) } else { host.own_address(pd.af, way, &pd.src) };
+    let from = host.answers_for(pd.af, &pd.dst).or_else(|| host.own_address(pd.af, way, &pd.src));
     let Some(from) = from else { return };
     let id = u16::try_from(host.random_u32() & 0xffff).unwrap_or(1).max(1);
     let mut room = [0; reply::LONGEST];

@@ -2,6 +2,8 @@
 
 use alloc::vec::Vec;
 
+use sha2::{Digest, Sha256};
+
 use crate::engine::Engine;
 use crate::engine::env::fresh;
 use crate::engine::ifaces::Live;
@@ -84,8 +86,8 @@ impl Engine {
     ) -> Result<(), LoadError> {
         let Some(p) = programs.get(usize::from(unit.0)) else { return Ok(()) };
         self.rules.load(unit, p.rules(), now)?;
-        for (at, place) in (0_u32..).zip(copy_of(self.rules.live(unit))?) {
-            self.bind_rule(unit, p.rules(), at, place);
+        for (rule, place) in p.rules().iter().zip(copy_of(self.rules.live(unit))?) {
+            self.bind_rule(unit, rule, label_digest(p.text(rule.label)), place);
         }
         let mut pools = room("pools", u32::try_from(p.pools().len()).unwrap_or(u32::MAX))?;
         for pool in p.pools() {
@@ -106,12 +108,12 @@ impl Engine {
     }
 
     /// Binds the tables a rule fills.
-    fn bind_rule(&mut self, unit: UnitId, rules: &[Rule], at: u32, place: u32) {
-        let Some(rule) = usize::try_from(at).ok().and_then(|i| rules.get(i)) else { return };
+    fn bind_rule(&mut self, unit: UnitId, rule: &Rule, label: u64, place: u32) {
         let slot = |t: Option<TableId>| t.and_then(|t| self.tables.slot(unit, t));
         let (overload, [src, dst]) = (slot(rule.overload), rule.tables.map(slot));
         if let Some(e) = self.rules.get_mut(place) {
             e.overload = overload.map_or(NONE, |s| u32::from(s.0));
+            e.label = label;
             e.src_table = src.map(|s| (s, false));
             e.dst_table = dst.map(|s| (s, false));
         }
@@ -128,6 +130,16 @@ impl Engine {
     pub fn take_programs(&mut self) -> Vec<Program> {
         self.forest.take().map_or_else(Vec::new, Grove::into_units)
     }
+}
+
+/// A label in eight bytes, 0 for none.
+#[must_use]
+pub fn label_digest(label: &str) -> u64 {
+    if label.is_empty() {
+        return 0;
+    }
+    let digest: [u8; 32] = Sha256::digest(label.as_bytes()).into();
+    digest.first_chunk::<8>().map_or(1, |b| u64::from_le_bytes(*b).max(1))
 }
 
 fn refs(programs: &[Program]) -> Result<Vec<&Program>, OutOfMemory> {

@@ -73,6 +73,8 @@ pub struct Engine {
     /// SYN cookies.
     pub cookies: SynCookies,
     recreating: bool,
+    iss_key: [u64; 2],
+    iss_offset: u32,
     forest: Option<Grove<Program>>,
     loaded: u16,
     machine: Machine,
@@ -136,6 +138,8 @@ impl Engine {
             half_open: 0,
             cookies: SynCookies::new(),
             recreating: false,
+            iss_key: [word(), word()],
+            iss_offset: u32::try_from(word() & 0xffff_ffff).unwrap_or(0),
             forest: None,
             loaded: 0,
             machine: Machine::new(),

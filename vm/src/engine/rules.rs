@@ -40,6 +40,8 @@ pub struct RuleEntry {
     pub src_nodes: u32,
     /// `max-pkt-rate`.
     pub rate: Threshold,
+    /// Digest of its label, 0 when it has none: labels outlive the texts of their program.
+    pub label: u64,
     /// Slot of the table `overload` fills, [`NONE`] when it fills none.
     pub overload: u32,
     /// The table its source names, and whether negated: packets are counted there.
@@ -62,6 +64,7 @@ impl RuleEntry {
             states: 0,
             states_total: 0,
             src_nodes: 0,
+            label: 0,
             overload: NONE,
             src_table: None,
             dst_table: None,

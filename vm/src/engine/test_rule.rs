@@ -183,7 +183,7 @@ impl Engine {
                 m.count = m.count.saturating_add(1);
             }
         }
-        m.tag = self.machine.tag();
+        m.tag = self.machine.tag().filter(|t| *t != 0);
         result
     }
 

@@ -240,11 +240,12 @@ impl State {
                 Op::Nrecv { iface, skip } => {
                     test!(!facts.received_on.is_some_and(|live| ctx.is_iface(self.unit, iface, live)), skip);
                 }
+                // Looking at the packet's tag makes it the evaluation's own: a state made now carries it on.
                 Op::Tagged { tag, skip } => {
-                    test!(self.tag.unwrap_or(facts.tag) == ctx.tag(self.unit, tag), skip);
+                    test!(*self.tag.get_or_insert(facts.tag) == ctx.tag(self.unit, tag), skip);
                 }
                 Op::Ntagged { tag, skip } => {
-                    test!(self.tag.unwrap_or(facts.tag) != ctx.tag(self.unit, tag), skip);
+                    test!(*self.tag.get_or_insert(facts.tag) != ctx.tag(self.unit, tag), skip);
                 }
                 Op::Os { os, skip } => {
                     if facts.word(Field::Flags) == ABSENT {

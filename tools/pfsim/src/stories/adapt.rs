@@ -8,18 +8,16 @@ use super::fields::{find, parts, quoted_at};
 
 /// A packet as recorded and as ours.
 #[derive(Clone, Debug)]
-pub struct Pair {
+pub(super) struct Pair {
     /// As recorded.
     pub want: Vec<u8>,
     /// As ours.
     pub got: Vec<u8>,
-    /// Step it belongs to.
-    pub step: usize,
 }
 
 /// What left so far.
 #[derive(Debug, Default)]
-pub struct Memory {
+pub(super) struct Memory {
     pairs: Vec<Pair>,
 }
 
@@ -40,13 +38,13 @@ fn word(b: &[u8]) -> u32 {
 
 impl Memory {
     /// Remembers a pair.
-    pub fn remember(&mut self, step: usize, want: &[u8], got: &[u8]) {
-        self.pairs.push(Pair { want: want.to_vec(), got: got.to_vec(), step });
+    pub(super) fn remember(&mut self, want: &[u8], got: &[u8]) {
+        self.pairs.push(Pair { want: want.to_vec(), got: got.to_vec() });
     }
 
     /// Makes a recorded input answer ours. `fuzzy` are the step's names that begin with `pkt:`.
     #[must_use]
-    pub fn adapt(&self, recorded: &[u8], fuzzy: &[String]) -> Vec<u8> {
+    pub(super) fn adapt(&self, recorded: &[u8], fuzzy: &[String]) -> Vec<u8> {
         let mut pkt = recorded.to_vec();
         let names: Vec<&str> = fuzzy.iter().filter_map(|f| f.strip_prefix("pkt:")).collect();
         if names.is_empty() {
@@ -66,30 +64,26 @@ impl Memory {
         if !names.iter().any(|n| n.starts_with("inner.")) {
             return;
         }
-        let Some(at) = quoted_at(recorded) else { return };
-        let quoted = &recorded[at..];
-        let same = |p: &&Pair| {
-            let n = quoted.len().min(p.want.len());
-            n >= 8 && p.want[..n] == quoted[..n]
-        };
-        // The one whose whole bytes are quoted, else the one that agrees in all but what routers change.
-        let found = self.pairs.iter().rev().find(same).or_else(|| {
-            self.pairs.iter().rev().find(|p| {
-                let fuzzy = ["ip.ttl", "ip.sum", "ip.id", "ip.len"];
-                let n = quoted.len().min(p.want.len());
-                let (a, b) = (&p.want[..n], &quoted[..n]);
-                parts(a).iter().all(|q| fuzzy.contains(&q.name.as_str()) || a[q.range.clone()] == b[q.range.clone()])
-            })
+        // The packet that left last with these ends and this identifier.
+        let found = self.pairs.iter().rev().find(|p| {
+            let same = |name: &str| {
+                let quoted = part(recorded, &format!("inner.{name}"));
+                part(&p.want, name).zip(quoted).is_none_or(|(w, q)| {
+                    let n = w.len().min(q.len());
+                    w[..n] == q[..n]
+                })
+            };
+            let ends = ["ip.src", "ip.dst", "ip.proto"];
+            let ids = ["tcp.sport", "tcp.dport", "tcp.seq", "udp.sport", "udp.dport", "icmp.rest", "icmp6.rest"];
+            p.want[0] >> 4 == recorded[0] >> 4 && ends.iter().chain(&ids).all(|n| same(n))
         });
-        if let Some(p) = found {
-            for q in parts(&p.want) {
-                for i in q.range {
-                    if let (Some(g), Some(w), Some(b)) = (p.got.get(i), p.want.get(i), pkt.get_mut(at + i))
-                        && w != g
-                    {
-                        *b = *g;
-                    }
-                }
+        let Some(p) = found else { return };
+        for q in parts(&p.want) {
+            let (w, g) = (&p.want[q.range.clone()], p.got.get(q.range.clone()));
+            let (Some(g), Some(r)) = (g, find(recorded, &format!("inner.{}", q.name))) else { continue };
+            if w != g {
+                let n = g.len().min(r.len());
+                pkt[r.start..r.start + n].copy_from_slice(&g[..n]);
             }
         }
     }

@@ -1,7 +1,5 @@
 //! A story's rules as programs in force.
 
-use std::collections::BTreeMap;
-
 use pfc::facts::{Address, Facts, IfaceFlags};
 use pfc::image::Extras;
 use pfc::lower::Passes;
@@ -19,13 +17,17 @@ const BUDGET: u32 = 1 << 24;
 
 /// The facts of a story's host.
 #[must_use]
-pub fn facts(story: &Story, prints: &Fingerprints) -> Facts {
-    let mut facts = Facts { os: prints.names(), ..Facts::default() };
+pub(super) fn facts(story: &Story, prints: &Fingerprints) -> Facts {
+    let mut facts = Facts::default();
+    for (class, version, subtype) in prints.names() {
+        facts.os.add(class, version, subtype);
+    }
     for i in &story.interfaces {
         let flags = IfaceFlags {
             broadcast: i.flags & 2 != 0,
             loopback: i.flags & 8 != 0,
             point_to_point: i.flags & 16 != 0,
+            ..IfaceFlags::default()
         };
         let addresses = i
             .addrs
@@ -53,18 +55,11 @@ pub fn facts(story: &Story, prints: &Fingerprints) -> Facts {
     facts
 }
 
-/// The texts in force: of the main ruleset and of anchors loaded by hand.
-#[derive(Clone, Debug, Default)]
-pub struct Texts {
-    /// By anchor path; the main ruleset under the empty one.
-    pub by_path: BTreeMap<String, String>,
-}
-
 /// Compiles one text into programs by anchor path.
 ///
 /// # Errors
 /// What the compiler said.
-pub fn compile(
+pub(super) fn compile(
     text: &str,
     anchor: &str,
     facts: &Facts,

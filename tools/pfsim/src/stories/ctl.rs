@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use pfvm::engine::load::label_digest;
 use pfvm::exec::UnitId;
 use pfvm::rule::{Addr, Af};
 use pfvm::state::key::{Idx, KeySide};
@@ -13,7 +14,7 @@ use super::sim::{addr_of, ip_of, prefixed, within};
 
 /// An address or network as `pfctl` takes it for a table; `!` negates.
 #[must_use]
-pub fn entry(text: &str) -> Option<Entry> {
+pub(super) fn entry(text: &str) -> Option<Entry> {
     let (not, text) = text.strip_prefix('!').map_or((false, text), |t| (true, t));
     let (ip, prefix) = prefixed(text)?;
     let (af, addr) = addr_of(&ip);
@@ -22,7 +23,7 @@ pub fn entry(text: &str) -> Option<Entry> {
 
 impl Player<'_> {
     /// Runs a `pfctl` command line; gives what it prints where the story's comparison asks for it.
-    pub fn pfctl(&mut self, args: &str) -> Option<String> {
+    pub(super) fn pfctl(&mut self, args: &str) -> Option<String> {
         let words: Vec<&str> = args.split_whitespace().collect();
         match words.as_slice() {
             ["-t", name, flag, op, rest @ ..] | ["-t", name, op, rest @ .., flag] if flag.ends_with('T') => {
@@ -130,15 +131,10 @@ impl Player<'_> {
     }
 
     fn kill_label(&mut self, label: &str) {
+        let label = label_digest(label);
         let world = &mut self.world;
         world.engine.kill_states(&mut world.sim, |engine, _, s| {
-            let entry = engine.rules.get(s.rule);
-            let site = entry.and_then(|e| e.site);
-            let text = site.and_then(|site| {
-                let p = engine.programs().get(usize::from(site.unit.0))?;
-                Some(p.text(entry?.rule.label))
-            });
-            text == Some(label)
+            engine.rules.get(s.rule).is_some_and(|e| e.label == label)
         });
     }
 
@@ -169,7 +165,7 @@ impl Player<'_> {
 
     /// The program of an anchor.
     #[must_use]
-    pub fn unit_of(&self, path: &str) -> Option<UnitId> {
+    pub(super) fn unit_of(&self, path: &str) -> Option<UnitId> {
         let at = self.paths.iter().position(|p| p == path)?;
         Some(UnitId(u16::try_from(at).ok()?))
     }

@@ -41,13 +41,13 @@ impl World {
             "bytes": s.bytes,
             "flags": s.flags.0,
         });
-        if let Some(a) = self.anchor_name(s.rule) {
-            v["anchor"] = json!(a);
-        }
         if wire != stack {
             v["stack"] = key(&stack);
         }
         let Some(x) = ext else { return v };
+        if let Some(a) = self.anchor_name(x.anchor) {
+            v["anchor"] = json!(a);
+        }
         let mut matches = Vec::new();
         let mut at = x.matches;
         while let Some(b) = e.table.matches.get(at) {
@@ -77,7 +77,7 @@ impl World {
 
     /// All states, oldest first.
     #[must_use]
-    pub fn states(&self) -> Vec<Value> {
+    pub(super) fn states(&self) -> Vec<Value> {
         let t = &self.engine.table;
         t.iter().filter_map(|slot| Some(self.state(slot, t.get(slot)?))).collect()
     }

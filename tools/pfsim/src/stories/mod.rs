@@ -86,7 +86,7 @@ impl Score {
 pub fn fingerprints(path: &Path) -> Fingerprints {
     let beside = path.with_file_name("pf.os");
     let text = std::fs::read_to_string(beside).unwrap_or_else(|_| pfc::osfp::SEED.to_owned());
-    Fingerprints::parse(&text).0
+    Fingerprints::parse("pf.os", &text).0
 }
 
 /// Replays the stories of a file whose names are given, or begin with one given; all when none is. Prints a line a

@@ -12,7 +12,7 @@ const UPTIME: u64 = 1000;
 
 /// A packet the filter made.
 #[derive(Clone, Debug)]
-pub struct Sent {
+pub(super) struct Sent {
     /// Bytes.
     pub bytes: Vec<u8>,
     /// Family.
@@ -33,7 +33,7 @@ struct Way {
 
 /// The host.
 #[derive(Debug)]
-pub struct Sim {
+pub(super) struct Sim {
     /// Interfaces.
     pub ifaces: Vec<Interface>,
     ways: Vec<Way>,
@@ -47,7 +47,7 @@ pub struct Sim {
 
 /// An address in the engine's form.
 #[must_use]
-pub fn addr_of(ip: &IpAddr) -> (Af, Addr) {
+pub(super) fn addr_of(ip: &IpAddr) -> (Af, Addr) {
     let mut a = [0; 16];
     match ip {
         IpAddr::V4(v) => {
@@ -60,7 +60,7 @@ pub fn addr_of(ip: &IpAddr) -> (Af, Addr) {
 
 /// An address as text is made from.
 #[must_use]
-pub fn ip_of(af: Af, a: &Addr) -> IpAddr {
+pub(super) fn ip_of(af: Af, a: &Addr) -> IpAddr {
     match af {
         Af::Inet => IpAddr::from([a.0[0], a.0[1], a.0[2], a.0[3]]),
         Af::Inet6 => IpAddr::from(a.0),
@@ -69,7 +69,7 @@ pub fn ip_of(af: Af, a: &Addr) -> IpAddr {
 
 /// `10.0.0.1/24` as address and prefix length.
 #[must_use]
-pub fn prefixed(text: &str) -> Option<(IpAddr, u8)> {
+pub(super) fn prefixed(text: &str) -> Option<(IpAddr, u8)> {
     let (a, p) = text.split_once('/').map_or((text, None), |(a, p)| (a, p.parse().ok()));
     let ip: IpAddr = a.split('%').next()?.parse().ok()?;
     Some((ip, p.unwrap_or(if ip.is_ipv4() { 32 } else { 128 })))
@@ -77,7 +77,7 @@ pub fn prefixed(text: &str) -> Option<(IpAddr, u8)> {
 
 /// Whether an address lies in a network.
 #[must_use]
-pub fn within(ip: &IpAddr, net: &IpAddr, prefix: u8) -> bool {
+pub(super) fn within(ip: &IpAddr, net: &IpAddr, prefix: u8) -> bool {
     let bits = |ip: &IpAddr| match ip {
         IpAddr::V4(v) => u128::from(u32::from(*v)) << 96,
         IpAddr::V6(v) => u128::from(*v),
@@ -86,10 +86,18 @@ pub fn within(ip: &IpAddr, net: &IpAddr, prefix: u8) -> bool {
     ip.is_ipv4() == net.is_ipv4() && bits(ip) & mask == bits(net) & mask
 }
 
+/// The broadcast address of an IPv4 network.
+fn last_of(a: &IpAddr, prefix: u8) -> Option<std::net::Ipv4Addr> {
+    match a {
+        IpAddr::V4(a) if prefix < 31 => Some((u32::from(*a) | (u32::MAX >> prefix)).into()),
+        _ => None,
+    }
+}
+
 impl Sim {
     /// The host of a story.
     #[must_use]
-    pub fn new(story: &Story) -> Self {
+    pub(super) fn new(story: &Story) -> Self {
         let mut ways = Vec::new();
         let mut addrs = Vec::new();
         for i in &story.interfaces {
@@ -113,24 +121,30 @@ impl Sim {
 
     /// An interface by name.
     #[must_use]
-    pub fn index(&self, name: &str) -> u16 {
+    pub(super) fn index(&self, name: &str) -> u16 {
         self.ifaces.iter().find(|i| i.name == name).map_or(0, |i| i.index)
     }
 
     /// The name of an interface.
     #[must_use]
-    pub fn name(&self, index: u16) -> &str {
+    pub(super) fn name(&self, index: u16) -> &str {
         self.ifaces.iter().find(|i| i.index == index).map_or("?", |i| &i.name)
     }
 
     /// Whether an address is the host's own.
     #[must_use]
-    pub fn own(&self, ip: &IpAddr) -> bool {
+    pub(super) fn own(&self, ip: &IpAddr) -> bool {
         self.addrs.iter().any(|(_, a, _)| a == ip)
     }
 
+    /// Whether an address is the broadcast address of one of the host's networks.
+    #[must_use]
+    pub(super) fn broadcast(&self, ip: &IpAddr) -> bool {
+        self.addrs.iter().any(|(_, a, p)| last_of(a, *p).is_some_and(|b| IpAddr::V4(b) == *ip))
+    }
+
     /// Addresses of an interface, with prefix lengths.
-    pub fn addrs_of(&self, index: u16) -> impl Iterator<Item = (IpAddr, u8)> + '_ {
+    pub(super) fn addrs_of(&self, index: u16) -> impl Iterator<Item = (IpAddr, u8)> + '_ {
         self.addrs.iter().filter(move |(i, ..)| *i == index).map(|(_, a, p)| (*a, *p))
     }
 }
@@ -151,12 +165,15 @@ impl Host for Sim {
 
     fn route(&self, af: Af, addr: &Addr) -> Option<Hop> {
         let ip = ip_of(af, addr);
-        if self.own(&ip) {
-            return Some(Hop { iface: self.index("lo0"), mtu: 32768 });
-        }
         let way = self.ways.iter().find(|w| within(&ip, &w.net, w.prefix))?;
         let mtu = self.ifaces.iter().find(|i| i.index == way.iface).map_or(1500, |i| i.mtu);
         Some(Hop { iface: way.iface, mtu })
+    }
+
+    fn answers_for(&self, af: Af, addr: &Addr) -> Option<Addr> {
+        let ip = ip_of(af, addr);
+        let mine = |(_, a, p): &&(u16, IpAddr, u8)| *a == ip || last_of(a, *p).is_some_and(|b| IpAddr::V4(b) == ip);
+        self.addrs.iter().find(mine).map(|(_, a, _)| addr_of(a).1)
     }
 
     fn own_address(&self, af: Af, iface: u16, toward: &Addr) -> Option<Addr> {

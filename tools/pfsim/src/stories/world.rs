@@ -1,8 +1,8 @@
 //! A packet through the recorded host: in, routing, out, and what the filter sends of its own.
 
-use pfvm::engine::{Carried, Engine, Outcome, Seen, SendTo, Verdict};
+use pfvm::engine::{Carried, Engine, Outcome, Seen, SendTo, Verdict, send_error};
 use pfvm::host::Host;
-use pfvm::packet::{Packet, PktMeta};
+use pfvm::packet::{Packet, PktMeta, describe};
 use pfvm::rule::{Addr, Af, Direction, RouteKind};
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ const ROOM: usize = 65_535 + 256;
 const MAX_ROUTED: u32 = 3;
 
 /// The host with its filter, and what a step recorded.
-pub struct World {
+pub(super) struct World {
     /// The filter.
     pub engine: Engine,
     /// The host.
@@ -28,7 +28,7 @@ pub struct World {
 }
 
 /// A packet that came out of the filter.
-pub struct Through {
+pub(super) struct Through {
     /// What it decided.
     pub outcome: Outcome,
     /// Its bytes now.
@@ -39,7 +39,7 @@ pub struct Through {
 
 /// Family of an L3 packet by its version.
 #[must_use]
-pub fn family(bytes: &[u8]) -> Af {
+pub(super) fn family(bytes: &[u8]) -> Af {
     if bytes.first().is_some_and(|b| b >> 4 == 6) { Af::Inet6 } else { Af::Inet }
 }
 
@@ -100,7 +100,7 @@ fn fragment4(bytes: &[u8], mtu: usize) -> Vec<Vec<u8>> {
 impl World {
     /// A host whose filter has no rules.
     #[must_use]
-    pub fn new(engine: Engine, sim: Sim) -> Self {
+    pub(super) fn new(engine: Engine, sim: Sim) -> Self {
         Self { engine, sim, decisions: Vec::new(), emitted: Vec::new(), room: vec![0; ROOM] }
     }
 
@@ -112,7 +112,7 @@ impl World {
             "reason": out.reason.name(),
             "rule": self.rule_number(out.rule),
         });
-        if let Some(a) = out.anchor.or(Some(out.rule)).and_then(|_| self.anchor_name(out.rule)) {
+        if let Some(a) = out.anchor.and_then(|a| self.anchor_name(a)) {
             d["anchor"] = json!(a);
         }
         if out.state.is_some() {
@@ -123,26 +123,25 @@ impl World {
 
     /// The number of a rule as a log shows it: −1 when it is no longer in force or none decided.
     #[must_use]
-    pub fn rule_number(&self, place: u32) -> i64 {
+    pub(super) fn rule_number(&self, place: u32) -> i64 {
         match self.engine.rules.get(place) {
             Some(e) if e.live && e.site.is_some() => i64::from(e.rule.nr),
             _ => -1,
         }
     }
 
-    /// The path of the anchor a rule stands in.
+    /// The anchor an anchor rule calls.
     #[must_use]
-    pub fn anchor_name(&self, place: u32) -> Option<String> {
+    pub(super) fn anchor_name(&self, place: u32) -> Option<String> {
         let e = self.engine.rules.get(place)?;
         let site = e.site?;
         let p = self.engine.programs().get(usize::from(site.unit.0))?;
-        let path = p.text(p.ruleset(e.rule.ruleset)?.path);
-        let last = path.rsplit('/').next().unwrap_or(path);
-        (!path.is_empty()).then(|| last.to_owned())
+        let path = p.text(p.anchor(e.rule.anchor?)?.path);
+        Some(path.to_owned())
     }
 
     /// One run of the filter, and `route-to` after it.
-    pub fn test(
+    pub(super) fn test(
         &mut self,
         bytes: &[u8],
         dir: Direction,
@@ -171,10 +170,22 @@ impl World {
             (outcome, now)
         };
         let now = match outcome.replaced {
-            Some(len) => room[Packet::HEADROOM..Packet::HEADROOM + len].to_vec(),
+            Some(r) => room[r.at..r.at + r.len].to_vec(),
             None => now,
         };
         self.room = room;
+        if let Some(n) = outcome.nested {
+            let inner = Outcome {
+                action: n.action,
+                reason: n.reason,
+                rule: n.rule,
+                anchor: n.anchor,
+                state: n.state,
+                nested: None,
+                ..outcome
+            };
+            self.note(dir, &inner);
+        }
         self.note(dir, &outcome);
         let mut through = Through { outcome, bytes: now, routed: false };
         if let Some(to) = outcome.send_to
@@ -260,11 +271,15 @@ impl World {
             (Af::Inet6, Error::NoRoute) => (1, 0),
             (Af::Inet6, Error::TooBig) => (2, 0),
         };
-        self.engine.icmp_error(bytes, family(bytes), kind, code, mtu, generated, &mut self.sim);
+        let mut window = bytes.to_vec();
+        let packet = Packet::whole(&mut window);
+        if let Ok(pd) = describe(&packet, &PktMeta::default(), family(bytes), Direction::In, 0) {
+            send_error(&packet, &pd, (kind, code, mtu), generated, &mut self.sim);
+        }
     }
 
     /// Sends what the filter and the host have made; what is not `generated` is filtered on its way.
-    pub fn flush(&mut self) {
+    pub(super) fn flush(&mut self) {
         for _ in 0..64 {
             if self.sim.outbox.is_empty() {
                 return;
@@ -291,7 +306,7 @@ impl World {
     }
 
     /// A packet of a story: its verdict and bytes, as a step records them.
-    pub fn packet(&mut self, bytes: &[u8], dir: &str, iface: u16) -> Value {
+    pub(super) fn packet(&mut self, bytes: &[u8], dir: &str, iface: u16) -> Value {
         self.decisions.clear();
         self.emitted.clear();
         let direction = if dir == "out" { Direction::Out } else { Direction::In };
@@ -305,15 +320,7 @@ impl World {
             _ if consumed => "consumed",
             _ => "pass",
         };
-        let first = self.decisions.first().cloned().unwrap_or(Value::Null);
-        let mut step = json!({
-            "verdict": verdict,
-            "reason": first["reason"],
-            "rule": first["rule"],
-        });
-        if let Some(a) = first.get("anchor") {
-            step["anchor"] = a.clone();
-        }
+        let mut step = json!({ "verdict": verdict });
         if let Verdict::Divert(_) = o.verdict {
             self.emitted.push(json!({"via": "divert-packet", "hex": hex(&t.bytes)}));
         }
@@ -327,22 +334,32 @@ impl World {
         } else {
             step["out_hex"] = json!(passed);
         }
-        self.attributes(&t.outcome, &mut step);
+        self.attributes(&t, &mut step);
         self.flush();
+        if dir == "fwd" {
+            self.last_out(&mut step);
+        }
+        let first = self.decisions.first().cloned().unwrap_or(Value::Null);
+        step["reason"] = first["reason"].clone();
+        step["rule"] = first["rule"].clone();
+        if let Some(a) = first.get("anchor") {
+            step["anchor"] = a.clone();
+        }
         step["decisions"] = json!(self.decisions);
         step["emitted"] = json!(self.emitted);
         step
     }
 
     /// What a packet carries after its first run.
-    fn attributes(&self, o: &Outcome, step: &mut Value) {
+    fn attributes(&self, t: &Through, step: &mut Value) {
+        let o = &t.outcome;
         if o.to_loopback {
             step["rdr_localhost"] = json!(true);
         }
         if o.delay != 0 && o.verdict == Verdict::Pass {
             step["delay"] = json!(o.delay);
         }
-        if o.verdict == Verdict::Pass && o.carried.tag != 0 {
+        if o.verdict == Verdict::Pass && o.carried.tag != 0 && !t.routed {
             step["tag"] = json!(self.engine.tags.name(o.carried.tag));
         }
         if let Some(d) = o.divert {
@@ -351,7 +368,8 @@ impl World {
                 pfvm::rule::Divert::Reply => (2, Addr::default(), 0),
                 pfvm::rule::Divert::Packet { port } => (3, Addr::default(), port),
             };
-            step["divert"] = json!({"type": kind, "port": port, "addr": hex(&addr.0)});
+            let n = if family(&t.bytes) == Af::Inet { 4 } else { 16 };
+            step["divert"] = json!({"type": kind, "port": port, "addr": hex(&addr.0[..n])});
         }
     }
 
@@ -373,7 +391,8 @@ impl World {
         }
         let mut bytes = t.bytes.clone();
         let dst = destination(&bytes);
-        if !af_to && (self.sim.own(&ip_of(family(&bytes), &dst)) || t.outcome.divert.is_some()) {
+        let ip = ip_of(family(&bytes), &dst);
+        if !af_to && (self.sim.own(&ip) || self.sim.broadcast(&ip) || t.outcome.divert.is_some()) {
             step["fwd"] = json!("local");
             step["deliver"] = json!("local");
             return;
@@ -388,6 +407,7 @@ impl World {
             step["fwd"] = json!("noroute");
             return;
         };
+        let before = bytes.clone();
         hop(&mut bytes);
         let out = self.test(&bytes, Direction::Out, true, way.iface, t.outcome.carried, 0);
         let name = self.sim.name(way.iface).to_owned();
@@ -397,7 +417,7 @@ impl World {
                 self.emitted.push(json!({"via": "blocked-out", "if": name}));
             }
             Verdict::Pass if out.routed => self.sent(step, "forwarded"),
-            Verdict::Pass => self.output(&out, way, af_to, step),
+            Verdict::Pass => self.output(&out, &before, way, af_to, step),
             Verdict::Divert(_) => {
                 self.emitted.push(json!({"via": "divert-packet", "hex": hex(&out.bytes)}));
                 step["fwd"] = json!("pass");
@@ -408,7 +428,6 @@ impl World {
             }
             Verdict::Consumed => step["fwd"] = json!("pass"),
         }
-        self.last_out(step);
     }
 
     fn sent(&mut self, step: &mut Value, how: &str) {
@@ -417,14 +436,16 @@ impl World {
 
     /// The last packet that left becomes the step's output.
     fn last_out(&self, step: &mut Value) {
-        if let Some(e) = self.emitted.iter().rev().find(|e| e.get("hex").is_some() && e["via"] != "divert-packet") {
+        const SENT_ON: [&str; 5] = ["forward", "af-to", "route-to", "refrag6", "fragment"];
+        let on = |e: &&Value| e["via"].as_str().is_some_and(|v| SENT_ON.contains(&v)) && e.get("hex").is_some();
+        if let Some(e) = self.emitted.iter().rev().find(on) {
             step["out_hex"] = e["hex"].clone();
             step["out_if"] = e["if"].clone();
         }
     }
 
     /// Puts a packet on the wire of its interface, cut to the MTU.
-    fn output(&mut self, out: &Through, way: pfvm::host::Hop, af_to: bool, step: &mut Value) {
+    fn output(&mut self, out: &Through, before: &[u8], way: pfvm::host::Hop, af_to: bool, step: &mut Value) {
         let way = if out.outcome.reroute {
             self.sim.route(family(&out.bytes), &destination(&out.bytes)).unwrap_or(way)
         } else {
@@ -435,11 +456,14 @@ impl World {
         let af = family(&out.bytes);
         if af == Af::Inet6 && let Some(parts) = self.refragment(&out.bytes, &out.outcome.carried) {
             step["fwd"] = json!("forwarded");
-            for p in parts {
+            for mut p in parts {
+                // Each fragment is forwarded once more, as the recording did.
+                let before = p.clone();
+                hop(&mut p);
                 if p.len() > mtu {
                     step["fwd"] = json!("too-big");
                     self.emitted.push(json!({"via": "too-big", "if": name}));
-                    self.stack_error(&p, Error::TooBig, way.mtu, false);
+                    self.stack_error(&before, Error::TooBig, way.mtu, false);
                 } else {
                     self.emitted.push(json!({"via": "refrag6", "if": name, "hex": hex(&p)}));
                 }
@@ -458,7 +482,8 @@ impl World {
         } else {
             step["fwd"] = json!("too-big");
             self.emitted.push(json!({"via": "too-big", "if": name}));
-            self.stack_error(&out.bytes, Error::TooBig, way.mtu, out.outcome.carried.generated);
+            let about = if af == Af::Inet6 { before } else { &out.bytes };
+            self.stack_error(about, Error::TooBig, way.mtu, out.outcome.carried.generated);
         }
     }
 }
