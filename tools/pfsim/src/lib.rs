@@ -7,7 +7,7 @@ pub mod engine;
 pub mod line;
 pub mod replay;
 pub mod report;
-pub mod stories;
 pub mod rules;
+pub mod stories;
 pub mod tally;
 pub mod why;

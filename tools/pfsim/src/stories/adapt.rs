@@ -124,8 +124,7 @@ impl Memory {
         let got = self.pairs.iter().rev().find(|p| {
             part(&p.want, "ip.dst") == src
                 && part(&p.want, "tcp.dport") == sport
-                && part(&p.want, "tcp.seq")
-                    .is_some_and(|s| ack.wrapping_sub(word(s)).wrapping_add(70_000) < 140_000)
+                && part(&p.want, "tcp.seq").is_some_and(|s| ack.wrapping_sub(word(s)).wrapping_add(70_000) < 140_000)
         });
         let Some(p) = got else { return };
         let (Some(w), Some(g)) = (part(&p.want, "tcp.seq"), part(&p.got, "tcp.seq")) else { return };
@@ -161,7 +160,14 @@ fn fix(recorded: &[u8], pkt: &mut [u8]) {
     }
     for name in ["tcp.sum", "udp.sum", "icmp.sum", "icmp6.sum"] {
         let Some(r) = find(recorded, name) else { continue };
-        let start = r.start - if name == "tcp.sum" { 16 } else if name == "udp.sum" { 6 } else { 2 };
+        let start = r.start
+            - if name == "tcp.sum" {
+                16
+            } else if name == "udp.sum" {
+                6
+            } else {
+                2
+            };
         if l4(recorded, start, name) != 0xffff {
             continue;
         }

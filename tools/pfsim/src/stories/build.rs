@@ -71,11 +71,7 @@ pub(super) fn compile(
     let mut session = Session::new(facts, &options);
     let Some(configs) = session.run(&mut sources, file) else {
         let said = session.said();
-        return Err(format!(
-            "{}{}",
-            said.text(pfc::resolve::Stream::Out),
-            said.text(pfc::resolve::Stream::Err)
-        ));
+        return Err(format!("{}{}", said.text(pfc::resolve::Stream::Out), said.text(pfc::resolve::Stream::Err)));
     };
     let mut out = Vec::new();
     for (path, config) in configs {

@@ -25,7 +25,12 @@ const PACKETS: &[(&str, &str)] = &[("out_hex", "out"), ("in_hex", "in")];
 
 /// Differences of a step. `want` and `got` are objects of the same shape; fields `got` lacks are absent in ours.
 #[must_use]
-pub(super) fn step(want: &serde_json::Map<String, Value>, got: &Value, fuzzy: Fuzzy<'_>, fields: &[&str]) -> Vec<String> {
+pub(super) fn step(
+    want: &serde_json::Map<String, Value>,
+    got: &Value,
+    fuzzy: Fuzzy<'_>,
+    fields: &[&str],
+) -> Vec<String> {
     let mut out = Vec::new();
     for &field in fields {
         let (w, g) = (want.get(field).unwrap_or(&Value::Null), got.get(field).unwrap_or(&Value::Null));

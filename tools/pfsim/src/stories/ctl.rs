@@ -117,9 +117,7 @@ impl Player<'_> {
             "states" => {
                 let kif = iface.map(|i| self.world.sim.index(i));
                 let world = &mut self.world;
-                world.engine.kill_states(&mut world.sim, |_, _, s| {
-                    kif.is_none_or(|k| s.kif == k && s.kif != FLOATING)
-                });
+                world.engine.kill_states(&mut world.sim, |_, _, s| kif.is_none_or(|k| s.kif == k && s.kif != FLOATING));
             }
             "Sources" => {
                 self.world.engine.kill_sources(|_| true);
@@ -133,9 +131,9 @@ impl Player<'_> {
     fn kill_label(&mut self, label: &str) {
         let label = label_digest(label);
         let world = &mut self.world;
-        world.engine.kill_states(&mut world.sim, |engine, _, s| {
-            engine.rules.get(s.rule).is_some_and(|e| e.label == label)
-        });
+        world
+            .engine
+            .kill_states(&mut world.sim, |engine, _, s| engine.rules.get(s.rule).is_some_and(|e| e.label == label));
     }
 
     /// Kills the states of a host, or from one to another.

@@ -24,8 +24,24 @@ use super::world::World;
 
 /// Fields of a packet's step that are compared.
 const PACKET: &[&str] = &[
-    "verdict", "reason", "rule", "anchor", "decisions", "counters", "fwd", "in_hex", "out_hex", "out_if", "emitted",
-    "tag", "delay", "divert", "rdr_localhost", "deliver", "states", "nstates",
+    "verdict",
+    "reason",
+    "rule",
+    "anchor",
+    "decisions",
+    "counters",
+    "fwd",
+    "in_hex",
+    "out_hex",
+    "out_if",
+    "emitted",
+    "tag",
+    "delay",
+    "divert",
+    "rdr_localhost",
+    "deliver",
+    "states",
+    "nstates",
 ];
 /// Fields of a tick.
 const TICK: &[&str] = &["emitted", "states", "nstates"];
@@ -108,8 +124,7 @@ impl<'s> Player<'s> {
 
     /// Puts programs in force, all of them anew.
     fn install(&mut self, programs: Vec<(String, Program)>) -> Result<(), String> {
-        let mut old: Vec<(String, Program)> =
-            self.paths.drain(..).zip(self.world.engine.take_programs()).collect();
+        let mut old: Vec<(String, Program)> = self.paths.drain(..).zip(self.world.engine.take_programs()).collect();
         let fresh: Vec<String> = programs.iter().map(|(p, _)| p.clone()).collect();
         for (path, program) in programs {
             match old.iter_mut().find(|(p, _)| *p == path) {
@@ -164,7 +179,11 @@ impl<'s> Player<'s> {
     /// Lets time pass: the filter looks for what has expired once a second.
     fn until(&mut self, t: f64) {
         let ms = (t * 1000.0).round();
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "seconds of a story are few and positive")]
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "seconds of a story are few and positive"
+        )]
         let ms = ms as u64;
         let target = ms / 1000;
         while self.second < target {
@@ -199,7 +218,9 @@ impl<'s> Player<'s> {
                 self.world.flush();
                 let want = step.rest.get("stdout").cloned();
                 return match (said, want) {
-                    (Some(s), Some(Value::String(w))) if s != w && !w.contains("Cleared:") => vec![format!("stdout: want {w:?} got {s:?}")],
+                    (Some(s), Some(Value::String(w))) if s != w && !w.contains("Cleared:") => {
+                        vec![format!("stdout: want {w:?} got {s:?}")]
+                    }
                     _ => Vec::new(),
                 };
             }

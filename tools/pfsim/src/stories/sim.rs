@@ -115,7 +115,10 @@ impl Sim {
             }
         }
         ways.sort_by_key(|w| std::cmp::Reverse(w.prefix));
-        let seed = story.name.bytes().fold(0x9e37_79b9_7f4a_7c15, |h: u64, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
+        let seed = story
+            .name
+            .bytes()
+            .fold(0x9e37_79b9_7f4a_7c15, |h: u64, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
         Self { ifaces: story.interfaces.clone(), ways, addrs, ms: 0, seed, outbox: Vec::new() }
     }
 
@@ -179,10 +182,7 @@ impl Host for Sim {
     fn own_address(&self, af: Af, iface: u16, toward: &Addr) -> Option<Addr> {
         let to = ip_of(af, toward);
         let mut mine = self.addrs.iter().filter(|(i, a, _)| *i == iface && a.is_ipv4() == (af == Af::Inet));
-        let near = self
-            .addrs
-            .iter()
-            .find(|(i, a, p)| *i == iface && a.is_ipv4() == to.is_ipv4() && within(&to, a, *p));
+        let near = self.addrs.iter().find(|(i, a, p)| *i == iface && a.is_ipv4() == to.is_ipv4() && within(&to, a, *p));
         near.or_else(|| mine.next()).map(|(_, a, _)| addr_of(a).1)
     }
 

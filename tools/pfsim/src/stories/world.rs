@@ -157,14 +157,9 @@ impl World {
         let seen = Seen { af, dir, forwarded, iface };
         let (outcome, now) = {
             let Some(mut pkt) = Packet::new(&mut window, Packet::HEADROOM, &[]) else {
-                return Through {
-                    outcome: Outcome::untouched(0, carried),
-                    bytes: bytes.to_vec(),
-                    routed: false,
-                };
+                return Through { outcome: Outcome::untouched(0, carried), bytes: bytes.to_vec(), routed: false };
             };
-            let outcome =
-                self.engine.process(&mut pkt, &PktMeta::default(), seen, carried, &mut room, &mut self.sim);
+            let outcome = self.engine.process(&mut pkt, &PktMeta::default(), seen, carried, &mut room, &mut self.sim);
             let mut now = vec![0; pkt.len()];
             let _ = pkt.read(0, &mut now);
             (outcome, now)
@@ -454,7 +449,9 @@ impl World {
         let name = self.sim.name(way.iface).to_owned();
         let mtu = usize::try_from(way.mtu).unwrap_or(1500);
         let af = family(&out.bytes);
-        if af == Af::Inet6 && let Some(parts) = self.refragment(&out.bytes, &out.outcome.carried) {
+        if af == Af::Inet6
+            && let Some(parts) = self.refragment(&out.bytes, &out.outcome.carried)
+        {
             step["fwd"] = json!("forwarded");
             for mut p in parts {
                 // Each fragment is forwarded once more, as the recording did.
