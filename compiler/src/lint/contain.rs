@@ -3,7 +3,7 @@
 //! **Invariant:** a doubt is a no. Conditions that other rules can change on the way (tags) or that differ from packet
 //! to packet (probability, rate, `once`) contain nothing.
 
-use crate::ruleset::{AddrSpec, Af, Endpoint, Op, Rule, RuleFlags};
+use crate::ruleset::{AddrSpec, Af, Endpoint, Keep, Op, Rule, RuleFlags, TcpFlags};
 use std::net::IpAddr;
 
 /// Whether `sup` matches every packet that `sub` matches, at the same point of evaluation or another.
@@ -99,14 +99,17 @@ pub(super) fn ports(op: Op<u16>) -> Vec<(u16, u16)> {
     }
 }
 
-/// Flags are looked at in TCP segments only.
+/// Flags are looked at in TCP segments only. A rule that keeps state and asks for an opening SYN takes whole connections:
+/// what a rule below it would see of them is only what belongs to none.
 fn wider_flags(sup: &Rule, sub: &Rule) -> bool {
     const TCP: u8 = 6;
+    const SYN: u8 = 0x02;
+    const ACK: u8 = 0x10;
     match (sup.tcp_flags, sub.tcp_flags) {
         (None, _) => true,
         (Some(_), _) if sub.proto.is_some_and(|p| p != TCP) => true,
         (Some(a), Some(b)) => a.set & b.set == a.set && b.flags & a.set == a.flags,
-        (Some(_), None) => false,
+        (Some(a), None) => sup.keep != Keep::No && a == TcpFlags { flags: SYN, set: SYN | ACK },
     }
 }
 
