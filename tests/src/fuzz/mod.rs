@@ -4,10 +4,12 @@
 //! mutations of it. A target in `fuzz/` is one line that calls a body.
 //! **Invariant:** a body asserts what must hold; it never prints, and its work is bounded by its input.
 
+mod machine;
 mod packet;
 mod pcap;
 mod text;
 
+pub use machine::{asm, image, verify_run};
 pub use packet::{check as check_packet, packet};
 pub use pcap::pcap;
 pub use text::{lex, meaning, parse};
@@ -19,7 +21,15 @@ use std::time::{Duration, Instant};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target, by the name of its folder in `fuzz/corpus`.
-pub const TARGETS: &[Target] = &[("packet", packet), ("pcap", pcap), ("lex", lex), ("parse", parse)];
+pub const TARGETS: &[Target] = &[
+    ("packet", packet),
+    ("pcap", pcap),
+    ("lex", lex),
+    ("parse", parse),
+    ("image", image),
+    ("verify_run", verify_run),
+    ("asm", asm),
+];
 
 /// A small generator of numbers (SplitMix64): the same runs everywhere.
 pub struct Numbers(pub u64);

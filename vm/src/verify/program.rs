@@ -146,6 +146,12 @@ impl Program {
         &self.digest
     }
 
+    /// What an instruction costs in this program, in steps.
+    #[must_use]
+    pub fn cost(&self, op: Op) -> u32 {
+        op.cost(&self.sections)
+    }
+
     /// The code of every ruleset.
     #[must_use]
     pub fn code(&self, body: Body) -> &[Op] {
