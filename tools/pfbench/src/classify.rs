@@ -30,13 +30,13 @@ pub(crate) fn run(job: &Job) -> Result<(), String> {
     let text = String::from_utf8(classbench::read(&file)?).map_err(|e| e.to_string())?;
     let config = classbench::config(&text, job.order)?;
     let passes = if job.straight { Passes::NONE } else { Passes::ALL };
-    let start = clock::nanos();
+    let start = clock::wall();
     let (bytes, stats) = image::build(&config, passes, &Extras::NONE).map_err(|e| e.to_string())?;
-    let built = clock::nanos() - start;
-    let start = clock::nanos();
+    let built = clock::wall() - start;
+    let start = clock::wall();
     let image = Image::parse(&bytes).map_err(|e| e.to_string())?;
     let program = Program::verify(&image, u32::MAX).map_err(|e| format!("{e:?}"))?;
-    let verified = clock::nanos() - start;
+    let verified = clock::wall() - start;
     let bound = program.bounds().first().map_or(0, |b| b.code);
     println!(
         "classify {} {:?}: {} rules, built in {:.1} ms, verified in {:.1} ms, bound {bound} steps, {} words, {} dispatches, {} B a rule",

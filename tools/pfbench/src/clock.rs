@@ -5,10 +5,15 @@ use std::time::Instant;
 
 /// Nanoseconds of processor time of this thread (Linux), else of the wall.
 pub(crate) fn nanos() -> f64 {
-    static START: OnceLock<Instant> = OnceLock::new();
     let cpu = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
     let cpu = cpu.as_deref().and_then(|s| s.split(' ').next()).and_then(|s| s.parse::<f64>().ok());
-    cpu.unwrap_or_else(|| START.get_or_init(Instant::now).elapsed().as_secs_f64() * 1e9)
+    cpu.unwrap_or_else(wall)
+}
+
+/// Nanoseconds of the wall.
+pub(crate) fn wall() -> f64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    START.get_or_init(Instant::now).elapsed().as_secs_f64() * 1e9
 }
 
 /// The median time of several runs of something, nanoseconds.

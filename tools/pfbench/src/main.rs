@@ -4,6 +4,7 @@ mod classbench;
 mod classify;
 mod clock;
 mod filter;
+mod load;
 
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -48,6 +49,26 @@ enum Mode {
         #[arg(long, default_value_t = 501)]
         passes: usize,
     },
+    /// Parses, compiles and verifies a file, or so many rules made up.
+    Load {
+        /// A pf.conf, `.xz` or plain; without it, rules are made up.
+        #[arg(long)]
+        file: Option<PathBuf>,
+        /// How many rules to make up.
+        #[arg(default_value_t = 1000)]
+        n: usize,
+        /// Runs; the median counts.
+        #[arg(long, default_value_t = 7)]
+        passes: usize,
+    },
+    /// Evaluates packets that only the last of so many rules passes.
+    Rules {
+        /// How many rules.
+        n: usize,
+        /// Passes; the median counts.
+        #[arg(long, default_value_t = 7)]
+        passes: usize,
+    },
 }
 
 fn main() -> std::process::ExitCode {
@@ -57,6 +78,10 @@ fn main() -> std::process::ExitCode {
             classify::run(&classify::Job { set, data, order, passes, straight, packets, distinct })
         }
         Mode::Filter { passes } => filter::run(passes),
+        passes: usize,
+    },
+        Mode::Load { file, n, passes } => load::load(file.as_deref(), n, passes),
+        Mode::Rules { n, passes } => load::rules(n, passes),
     };
     match done {
         Ok(()) => std::process::ExitCode::SUCCESS,
