@@ -57,6 +57,9 @@ pub struct Decision {
     pub used: BTreeSet<RuleRef>,
 }
 
+/// Live numbers of tags no packet comes with.
+const OTHER_TAGS: u16 = 1000;
+
 /// Answers that depend on luck alone.
 #[derive(Clone, Copy)]
 struct Luck(u32);
@@ -186,6 +189,14 @@ impl World<'_> {
         &self.ready.grove.units()[0]
     }
 
+    fn tag_name(&self, live: u16) -> String {
+        if let Some(known) = TAGS.get(usize::from(live).wrapping_sub(1)) {
+            return (*known).to_owned();
+        }
+        let program = self.program();
+        program.tag(TagId(live - OTHER_TAGS)).map_or_else(String::new, |t| program.text(*t).to_owned())
+    }
+
     fn name(&self, site: Site) -> RuleRef {
         let program = self.program();
         let rule = program.rule(site.rule).expect("rules that match exist");
@@ -220,7 +231,7 @@ impl Context for World<'_> {
     fn tag(&mut self, _: UnitId, tag: TagId) -> u16 {
         let program = self.program();
         let name = program.text(*program.tag(tag).expect("tags have names"));
-        TAGS.iter().position(|t| *t == name).and_then(|i| u16::try_from(i + 1).ok()).unwrap_or(0)
+        TAGS.iter().position(|t| *t == name).and_then(|i| u16::try_from(i + 1).ok()).unwrap_or(OTHER_TAGS + tag.0)
     }
 
     fn random(&mut self) -> u32 {
@@ -303,7 +314,7 @@ pub fn machine(ready: &Ready<'_>, desc: &PacketDesc, around: &Around, body: Body
         rule: noted.map(|h| world.name(h.site)),
         anchor: noted.and_then(|h| h.call).map(|s| world.name(s)),
         matches: machine.hits().iter().map(|h| world.name(h.site)).collect(),
-        tag: machine.tag().and_then(|t| TAGS.get(usize::from(t).wrapping_sub(1))).map(|t| (*t).to_owned()),
+        tag: machine.tag().map(|t| world.tag_name(t)),
         log: world.log,
         failure,
         used: world.used,

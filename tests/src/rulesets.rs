@@ -92,7 +92,8 @@ fn table(u: &mut Unstructured<'_>, name: &str) -> Result<Table> {
     let mut entries: Vec<TableEntry> = Vec::new();
     for _ in 0..u.int_in_range(0..=6)? {
         let addr = if u.ratio(2, 3)? { v4(u)? } else { v6(u)? };
-        let prefix = prefix(u, addr)?;
+        // A table of everything prints as a word that tables do not read.
+        let prefix = prefix(u, addr)?.max(1);
         let addr = masked(addr, prefix);
         // pf refuses the same network twice.
         if !entries.iter().any(|e| e.addr == addr && e.prefix == prefix) {
@@ -223,7 +224,8 @@ fn end(u: &mut Unstructured<'_>, af: Option<Af>, rich: bool, source: bool) -> Re
         4..=6 => {
             if let Some(af) = af {
                 let addr = host(u, af)?;
-                end.addr = AddrSpec::Net { addr, prefix: prefix(u, addr)? };
+                let prefix = prefix(u, addr)?;
+                end.addr = AddrSpec::Net { addr: masked(addr, prefix), prefix };
                 end.not = u.ratio(1, 5)?;
             }
         }
@@ -425,7 +427,9 @@ fn effects(u: &mut Unstructured<'_>, r: &mut Rule) -> Result<()> {
     if u.ratio(1, 6)? {
         r.log = if u.ratio(1, 6)? { LogFlags::LOG.with(LogFlags::MATCHES) } else { LogFlags::LOG };
     }
-    if r.action == Action::Match && r.direction.is_some() && u.ratio(1, 4)? {
+    if r.action == Action::Match && r.direction.is_some() && r.af != Some(Af::Inet6) && u.ratio(1, 4)? {
+        // The address makes the rule one of its family.
+        r.af = Some(Af::Inet);
         let pool = Pool {
             addr: AddrSpec::Net { addr: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 3)), prefix: 32 },
             ..Pool::default()

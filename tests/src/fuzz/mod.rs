@@ -4,11 +4,13 @@
 //! mutations of it. A target in `fuzz/` is one line that calls a body.
 //! **Invariant:** a body asserts what must hold; it never prints, and its work is bounded by its input.
 
+mod compile;
 mod machine;
 mod packet;
 mod pcap;
 mod text;
 
+pub use compile::compile;
 pub use machine::{asm, image, verify_run};
 pub use packet::{check as check_packet, packet};
 pub use pcap::pcap;
@@ -22,6 +24,7 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target, by the name of its folder in `fuzz/corpus`.
 pub const TARGETS: &[Target] = &[
+    ("compile", compile),
     ("packet", packet),
     ("pcap", pcap),
     ("lex", lex),

@@ -78,8 +78,6 @@ fn main() -> std::process::ExitCode {
             classify::run(&classify::Job { set, data, order, passes, straight, packets, distinct })
         }
         Mode::Filter { passes } => filter::run(passes),
-        passes: usize,
-    },
         Mode::Load { file, n, passes } => load::load(file.as_deref(), n, passes),
         Mode::Rules { n, passes } => load::rules(n, passes),
     };
