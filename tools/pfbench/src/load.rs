@@ -1,7 +1,7 @@
 //! `load`: text to verified program; `rules`: a packet that meets the last of many rules.
 
-use crate::classify::{Bare, desc};
 use crate::classbench::Tuple;
+use crate::classify::{Bare, desc};
 use crate::clock;
 use pfc::compile::{Options, compile};
 use pfc::facts::Facts;
@@ -31,9 +31,9 @@ fn program(text: &str) -> Result<(Program, f64, f64), String> {
     let mut sources = Sources::disk();
     let file = sources.add("bench", text.as_bytes().to_vec());
     let outcome = compile(&mut sources, file, &facts, &Options::default());
-    let compiled = outcome.compiled.ok_or_else(|| {
-        outcome.diagnostics.first().map_or_else(|| "no program".to_owned(), |d| d.message.clone())
-    })?;
+    let compiled = outcome
+        .compiled
+        .ok_or_else(|| outcome.diagnostics.first().map_or_else(|| "no program".to_owned(), |d| d.message.clone()))?;
     let built = clock::wall() - start;
     let start = clock::wall();
     let image = Image::parse(&compiled.image).map_err(|e| e.to_string())?;
@@ -89,7 +89,10 @@ pub(crate) fn rules(n: usize, passes: usize) -> Result<(), String> {
         dport: 443,
         proto: 6,
     };
-    let packets: Vec<_> = (0..1024).map(|i| desc(&flow(i))).map(|d| pfvm::packet::PacketDesc { dir: pfvm::rule::Direction::Out, ..d }).collect();
+    let packets: Vec<_> = (0..1024)
+        .map(|i| desc(&flow(i)))
+        .map(|d| pfvm::packet::PacketDesc { dir: pfvm::rule::Direction::Out, ..d })
+        .collect();
     let times = 512;
     let each = clock::median(passes, || {
         for _ in 0..times {
@@ -103,6 +106,9 @@ pub(crate) fn rules(n: usize, passes: usize) -> Result<(), String> {
     if last != u32::try_from(n - 1).ok() {
         return Err(format!("rule {last:?} decided, not the last of {n}"));
     }
-    println!("rules TCP {n}: net {:.0} ns (evaluation alone, bound {bound} steps)", each / f64::from(times) / packets.len() as f64);
+    println!(
+        "rules TCP {n}: net {:.0} ns (evaluation alone, bound {bound} steps)",
+        each / f64::from(times) / packets.len() as f64
+    );
     Ok(())
 }
