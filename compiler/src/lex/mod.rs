@@ -227,7 +227,7 @@ impl Lexer {
         if self.reader.expand(&value, self.span) {
             return None;
         }
-        Some(self.bad_line_kind(ComplaintKind::Limit("macros expand to more than 67108864 characters")))
+        Some(self.bad_line_kind(ComplaintKind::Limit("macros expand to more than 33554432 characters")))
     }
 
     fn bad_line_kind(&mut self, kind: ComplaintKind) -> Tk {

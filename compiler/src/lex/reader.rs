@@ -14,7 +14,7 @@ use crate::ast::{FileId, Span};
 /// Files that may include one another. pfctl ends where descriptors do.
 pub(crate) const INCLUDE_DEPTH: usize = 64;
 /// Characters that macros may add to a compilation in all.
-pub(crate) const EXPANSION_LIMIT: u64 = 64 << 20;
+pub(crate) const EXPANSION_LIMIT: u64 = 32 << 20;
 
 /// Starts the text of a macro (`START_EXPAND`).
 const START: u8 = 1;

@@ -12,7 +12,7 @@ use crate::source::Sources;
 /// Lists inside lists.
 const NESTING: u32 = 1000;
 /// Tokens of a statement.
-const TOKENS: usize = 4 << 20;
+const TOKENS: usize = 1 << 20;
 
 /// What the lexer gives, after the tokens that an error has put back.
 #[derive(Debug)]
@@ -64,8 +64,8 @@ impl Iterator for Stream<'_> {
             return Some(Err(stop));
         }
         let ctx = self.ctx;
-        let (kind, aside) = self.tokens.take(|token, text| {
-            let aside = if token.kind == Tk::Word { token.complaint.clone() } else { None };
+        let (kind, aside) = self.tokens.take(|mut token, text| {
+            let aside = if token.kind == Tk::Word { token.complaint.take() } else { None };
             let kind = token.kind;
             ctx.line.borrow_mut().push(token, text);
             (kind, aside)
@@ -83,7 +83,7 @@ impl Iterator for Stream<'_> {
             return Some(Err(self.limit("lists are nested more than 1000 deep")));
         }
         if count > TOKENS {
-            return Some(Err(self.limit("statement has more than 4194304 words")));
+            return Some(Err(self.limit("statement has more than 1048576 words")));
         }
         Some(Ok((next.saturating_sub(1), kind, next)))
     }
