@@ -22,7 +22,8 @@
 //! fingerprints = 714
 //! names = ["Linux", "Linux:2.6", "Windows:XP:SP1"]
 //! ```
-//! At the top: `rtables = [0]`, `dns = false`, `name_limit = 16`. The broadcast address of an IPv4 network is computed
+//! `[files]` holds contents of files by name, `[folders]` where a folder of that machine stands on this one, relative to
+//! the facts file: rules read tables and anchors from there. At the top: `rtables = [0]`, `dns = false`, `name_limit = 16`. The broadcast address of an IPv4 network is computed
 //! where the interface has the flag and none is given; link-local addresses get the interface as their scope.
 
 use std::collections::BTreeMap;
@@ -90,6 +91,10 @@ struct File {
     #[serde(default)]
     os: FileOs,
     #[serde(default)]
+    files: BTreeMap<String, String>,
+    #[serde(default)]
+    folders: BTreeMap<String, std::path::PathBuf>,
+    #[serde(default)]
     name_limit: usize,
 }
 
@@ -143,6 +148,8 @@ impl Facts {
             groups: file.groups,
             rtables: file.rtables,
             name_limit: file.name_limit,
+            files: file.files,
+            folders: file.folders,
             ..Facts::default()
         };
         for (interface, position) in file.interface.into_iter().zip(1u32..) {

@@ -54,7 +54,12 @@ pub struct File(pub std::path::PathBuf);
 impl Source for File {
     fn facts(&self) -> Result<Facts, FactsError> {
         let text = std::fs::read_to_string(&self.0)?;
-        Facts::parse(&text)
+        let mut facts = Facts::parse(&text)?;
+        let beside = self.0.parent().unwrap_or(std::path::Path::new(""));
+        for folder in facts.folders.values_mut() {
+            *folder = beside.join(&*folder);
+        }
+        Ok(facts)
     }
 }
 

@@ -16,6 +16,8 @@ mod show;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
+use crate::source::{Disk, Loader};
+
 pub use file::FactsError;
 pub use names::Transport;
 pub use os::{OsNames, pack as pack_os};
@@ -45,6 +47,10 @@ pub struct Facts {
     /// The fingerprints themselves, as the image carries them; set together with `os` by
     /// [`set_fingerprints`](Facts::set_fingerprints).
     pub prints: Vec<pfvm::image::Print>,
+    /// Files of that machine: contents by name. They stand before the disk's.
+    pub files: BTreeMap<String, String>,
+    /// Folders of that machine that stand elsewhere on this one.
+    pub folders: BTreeMap<String, std::path::PathBuf>,
     /// Longest interface name, exclusive; 0 is [`IFNAMSIZ`]. Windows aliases are longer.
     pub name_limit: usize,
 }
@@ -234,6 +240,12 @@ impl Facts {
         found
     }
 
+    /// Where rules read files from: those of the facts, then folders put elsewhere, then the disk.
+    #[must_use]
+    pub fn loader(&self) -> Box<dyn Loader> {
+        Box::new(Files { files: self.files.clone(), folders: self.folders.clone() })
+    }
+
     /// Port of a service: `tcp` first, then `udp`.
     #[must_use]
     pub fn service(&self, name: &str) -> Option<u16> {
@@ -260,6 +272,28 @@ impl Facts {
     #[must_use]
     pub fn protocol_name(&self, number: u8) -> Option<&'static str> {
         names::protocol_name(number)
+    }
+}
+
+/// The files of a machine.
+#[derive(Debug)]
+struct Files {
+    files: BTreeMap<String, String>,
+    folders: BTreeMap<String, std::path::PathBuf>,
+}
+
+impl Loader for Files {
+    fn read(&mut self, name: &str) -> Result<Vec<u8>, String> {
+        if let Some(text) = self.files.get(name) {
+            return Ok(text.clone().into_bytes());
+        }
+        for (folder, elsewhere) in &self.folders {
+            let inside = name.strip_prefix(folder.as_str()).and_then(|rest| rest.strip_prefix('/'));
+            if let Some(path) = inside.and_then(|rest| elsewhere.join(rest).to_str().map(str::to_owned)) {
+                return Disk.read(&path);
+            }
+        }
+        Disk.read(name)
     }
 }
 

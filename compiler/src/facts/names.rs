@@ -117,6 +117,8 @@ ipx 213/udp
 imap3 220/tcp
 imap3 220/udp
 rsh-spx 222/tcp
+rpki-rtr 323/tcp
+rpki-rtr-tls 324/tcp
 ulistserv 372/tcp
 ulistserv 372/udp
 ldap 389/tcp
@@ -130,6 +132,8 @@ microsoft-ds 445/tcp
 microsoft-ds 445/udp
 kpasswd 464/tcp
 kpasswd 464/udp
+smtps 465/tcp ssmtp
+smtps 465/udp ssmtp
 photuris 468/tcp
 photuris 468/udp
 isakmp 500/udp
@@ -254,6 +258,7 @@ bfd-echo 3785/tcp
 bfd-echo 3785/udp
 krb524 4444/udp
 krb524 4444/tcp
+ntske 4460/tcp
 ipsec-nat-t 4500/udp ipsec-msft
 vxlan 4789/udp
 rfe 5002/tcp
@@ -269,10 +274,13 @@ mdnsresponder 5354/udp
 postgresql 5432/tcp
 vnc-viewer 5500/tcp
 canna 5680/tcp
+matter 5540/tcp
+matter 5540/udp
 amqp 5672/tcp
 spamd-cfg 8026/tcp
 x11 6000/tcp
 git 9418/tcp
+syslog-tls 6514/tcp
 ircs-u 6697/tcp
 afs3-fileserver 7000/udp
 afs3-callback 7001/udp

@@ -50,6 +50,8 @@ impl Facts {
             };
             quoted(&format!("{port}/{transport}"))
         });
+        section(&mut out, "files", &self.files, |text| quoted(text));
+        section(&mut out, "folders", &self.folders, |path| quoted(&path.to_string_lossy()));
         let names = self.os.triples();
         if !names.is_empty() {
             let _ = writeln!(out, "\n[os]\nfingerprints = {}", self.os.fingerprints);

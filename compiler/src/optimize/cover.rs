@@ -3,7 +3,7 @@
 //! Every pair is compared in order: a later rule covered by an earlier one goes, else an earlier one covered by a later
 //! one goes. Quadratic in the superblock, as in pfctl.
 
-use super::{is_any, same_addr, same_details, same_effect};
+use super::{is_any, same_addr_in, same_details, same_effect};
 use crate::ruleset::{AddrSpec, Endpoint, Rule};
 use std::net::IpAddr;
 
@@ -52,7 +52,7 @@ fn covers_end(sup_rule: &Rule, sub_rule: &Rule, sup: &Endpoint, sub: &Endpoint) 
     (sup.port.is_none() || sup.port == sub.port)
         && sup.not == sub.not
         && (is_any(&sup.addr) && !sup.not
-            || same_addr(&sup.addr, &sub.addr)
+            || same_addr_in(&sup.addr, sup_rule, &sub.addr, sub_rule)
             || sup_rule.af == sub_rule.af && contains(&sup.addr, &sub.addr))
 }
 

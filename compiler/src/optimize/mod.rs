@@ -14,7 +14,7 @@ mod combine;
 mod cover;
 mod reorder;
 
-use crate::ruleset::{AddrSpec, Return, Rule, RuleFlags, Table};
+use crate::ruleset::{AddrSpec, Af, Return, Rule, RuleFlags, Table};
 
 /// Hands out the numbers of automatic tables; pools and the optimizer draw from the same one.
 #[derive(Clone, Copy, Debug, Default)]
@@ -156,4 +156,19 @@ fn is_any(a: &AddrSpec) -> bool {
 /// Whether two addresses are the same to the last bit.
 fn same_addr(a: &AddrSpec, b: &AddrSpec) -> bool {
     a == b || is_any(a) && is_any(b)
+}
+
+/// The mask pf keeps for a dynamic interface: one that was not written is as wide as the rule's family, which makes
+/// `(em0)` of an `inet` rule another address than `(em0)` of a rule for both.
+fn dynamic_bits(prefix: Option<u8>, af: Option<Af>) -> u8 {
+    prefix.unwrap_or(if af == Some(Af::Inet) { 32 } else { 128 })
+}
+
+/// The same address in two rules, with the masks their families give it.
+fn same_addr_in(a: &AddrSpec, a_rule: &Rule, b: &AddrSpec, b_rule: &Rule) -> bool {
+    let bits = |addr: &AddrSpec, rule: &Rule| match addr {
+        AddrSpec::Dynamic { prefix, .. } => dynamic_bits(*prefix, rule.af),
+        _ => 0,
+    };
+    same_addr(a, b) && bits(a, a_rule) == bits(b, b_rule)
 }

@@ -5,7 +5,7 @@
 //! are reordered in turn by the remaining criteria, so recursion is at most nine deep.
 //! **Invariant:** ties and list order follow pfctl's tail queues, since they decide the printed order.
 
-use super::is_any;
+use super::{dynamic_bits, is_any};
 use crate::ruleset::{AddrSpec, Af, Direction, DynMods, Op, Rule};
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -19,7 +19,7 @@ enum Value {
     Family(Af),
     Protocol(u8),
     Net(bool, IpAddr, u8),
-    Dynamic(bool, String, Option<u8>),
+    Dynamic(bool, String, u8),
     Special(bool, u8),
     Table(bool, String),
     Port(Op<u16>),
@@ -34,18 +34,20 @@ const CRITERIA: [Criterion; 9] = [
     |r| r.rdomain.map(|(not, n)| Value::Rdomain(n, not)),
     |r| r.af.map(Value::Family),
     |r| r.proto.map(Value::Protocol),
-    |r| address(r.src.not, &r.src.addr),
-    |r| address(r.dst.not, &r.dst.addr),
+    |r| address(r.src.not, &r.src.addr, r.af),
+    |r| address(r.dst.not, &r.dst.addr, r.af),
     |r| r.src.port.map(Value::Port),
     |r| r.dst.port.map(Value::Port),
 ];
 
-fn address(not: bool, addr: &AddrSpec) -> Option<Value> {
+fn address(not: bool, addr: &AddrSpec, af: Option<Af>) -> Option<Value> {
     match addr {
         a if is_any(a) => None,
         AddrSpec::Net { addr, .. } if addr.is_unspecified() => None,
         AddrSpec::Net { addr, prefix } => Some(Value::Net(not, *addr, *prefix)),
-        AddrSpec::Dynamic { name, prefix, mods: DynMods { .. } } => Some(Value::Dynamic(not, name.clone(), *prefix)),
+        AddrSpec::Dynamic { name, prefix, mods: DynMods { .. } } => {
+            Some(Value::Dynamic(not, name.clone(), dynamic_bits(*prefix, af)))
+        }
         AddrSpec::NoRoute => Some(Value::Special(not, 0)),
         AddrSpec::UrpfFailed => Some(Value::Special(not, 1)),
         AddrSpec::Table(name) => Some(Value::Table(not, name.clone())),

@@ -93,7 +93,7 @@ fn facts(command: &Command) -> Result<Facts, String> {
 
 /// `-n -f`: reads the rules and says what pfctl says of them.
 fn check(command: &Command, rules: &str, facts: &Facts) -> ExitCode {
-    let mut sources = Sources::disk();
+    let mut sources = Sources::new(facts.loader());
     let mut session = Session::new(facts, &command.options);
     let main = if rules == "-" {
         let mut bytes = Vec::new();
