@@ -202,3 +202,53 @@ fn a_hundred_thousand_entries() {
     let keys: Vec<_> = tables.entries(slot).map(|e| key(&e.addr)).collect();
     assert!(keys.len() == 100_000 && keys.is_sorted());
 }
+
+/// Large tables are asked by another way when their prefix lengths are few: the answers are those of a list.
+#[test]
+fn large_tables_of_few_and_of_many_lengths() {
+    let mut numbers = tests::fuzz::Numbers(11);
+    let mut tables = Tables::new(2, 3000, 0).unwrap();
+    tables.rekey((5, 6));
+    let slots = [tables.create(false).unwrap(), tables.create(false).unwrap()];
+    for (many, af) in [(false, Af::Inet), (true, Af::Inet), (false, Af::Inet6), (true, Af::Inet6)] {
+        let lens: &[u8] = match (many, af) {
+            (false, Af::Inet) => &[32, 24, 8],
+            (true, Af::Inet) => &[32, 31, 24, 20, 16, 9, 1],
+            (false, Af::Inet6) => &[128, 64],
+            (true, Af::Inet6) => &[128, 127, 64, 63, 48, 33],
+        };
+        let mut lists = [List::default(), List::default()];
+        for round in 0..4000_u32 {
+            let which = numbers.below(2);
+            let mut addr = Addr::default();
+            // A small world, so that entries meet.
+            (addr.0[0], addr.0[2], addr.0[3]) = (10, numbers.byte() & 3, numbers.byte() & 0x7f);
+            (addr.0[8], addr.0[15]) = if af == Af::Inet { (0, 0) } else { (numbers.byte() & 1, numbers.byte() & 0x7f) };
+            let prefix = lens[numbers.below(lens.len() * 2).saturating_sub(lens.len())];
+            let e = Entry { not: numbers.below(9) == 0, ..Entry::new(af, addr, prefix) };
+            if numbers.below(if round < 2000 { 5 } else { 2 }) == 0 {
+                assert_eq!(tables.delete(slots[which], &e), Ok(lists[which].delete(&e)));
+            } else if lists[which].find(&e).is_some() || lists[which].0.len() < 1400 {
+                let known = lists[which].find(&e);
+                let want = match known {
+                    Some(at) if lists[which].0[at].not == e.not => Feedback::None,
+                    Some(_) => Feedback::Conflict,
+                    None => Feedback::Added,
+                };
+                assert_eq!(tables.add(slots[which], &e), Ok(want));
+                if known.is_none() {
+                    lists[which].0.push(e);
+                }
+            }
+            for (slot, list) in slots.iter().zip(&lists) {
+                let got = tables.lookup(*slot, af, &addr).map(|e| (e.prefix, e.not));
+                assert_eq!(got, list.longest(af, &addr).map(|e| (e.prefix, e.not)));
+            }
+        }
+        assert!(lists.iter().all(|l| l.0.len() > 150), "{:?}", lists.iter().map(|l| l.0.len()).collect::<Vec<_>>());
+        for (slot, list) in slots.iter().zip(&lists) {
+            assert_eq!(tables.clear(*slot) as usize, list.0.len());
+        }
+    }
+    assert_eq!(tables.used(), 0);
+}

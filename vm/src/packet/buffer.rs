@@ -47,6 +47,7 @@ impl<'a> Packet<'a> {
 
     /// Length of the packet in bytes.
     #[must_use]
+    #[inline]
     pub const fn len(&self) -> usize {
         self.len
     }
@@ -65,6 +66,7 @@ impl<'a> Packet<'a> {
 
     /// The writable first bytes of the packet.
     #[must_use]
+    #[inline]
     pub fn window(&self) -> &[u8] {
         let w = self.window.get(self.head..).unwrap_or_default();
         w.get(..self.len).unwrap_or(w)
@@ -106,25 +108,33 @@ impl<'a> Packet<'a> {
 
     /// `N` bytes at `off`.
     #[must_use]
+    #[inline]
     pub fn array<const N: usize>(&self, off: usize) -> Option<[u8; N]> {
+        // What almost always happens: all of it lies in the window.
+        if let Some(bytes) = self.window().get(off..).and_then(<[u8]>::first_chunk::<N>) {
+            return Some(*bytes);
+        }
         let mut out = [0; N];
         self.read(off, &mut out).then_some(out)
     }
 
     /// The byte at `off`.
     #[must_use]
+    #[inline]
     pub fn u8(&self, off: usize) -> Option<u8> {
         self.array::<1>(off).map(|[b]| b)
     }
 
     /// The big-endian `u16` at `off`.
     #[must_use]
+    #[inline]
     pub fn u16(&self, off: usize) -> Option<u16> {
         self.array(off).map(u16::from_be_bytes)
     }
 
     /// The big-endian `u32` at `off`.
     #[must_use]
+    #[inline]
     pub fn u32(&self, off: usize) -> Option<u32> {
         self.array(off).map(u32::from_be_bytes)
     }

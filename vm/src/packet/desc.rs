@@ -78,18 +78,21 @@ impl BadOpts {
 
     /// Whether there is anything to object to.
     #[must_use]
+    #[inline]
     pub const fn any(self) -> bool {
         self.0 != 0
     }
 
     /// Both sets.
     #[must_use]
+    #[inline]
     pub const fn with(self, o: Self) -> Self {
         Self(self.0 | o.0)
     }
 
     /// This set less another.
     #[must_use]
+    #[inline]
     pub const fn without(self, o: Self) -> Self {
         Self(self.0 & !o.0)
     }
@@ -233,6 +236,7 @@ pub struct PacketDesc {
 impl PacketDesc {
     /// TCP fields, of TCP packets that are not fragments.
     #[must_use]
+    #[inline]
     pub const fn tcp(&self) -> Option<&TcpInfo> {
         match &self.l4 {
             L4::Tcp(t) => Some(t),
@@ -242,6 +246,7 @@ impl PacketDesc {
 
     /// ICMP or ICMPv6 fields, of packets that are not fragments.
     #[must_use]
+    #[inline]
     pub const fn icmp(&self) -> Option<&IcmpInfo> {
         match &self.l4 {
             L4::Icmp(i) => Some(i),
@@ -251,6 +256,7 @@ impl PacketDesc {
 
     /// Whether the packet has ports: TCP or UDP, not a fragment.
     #[must_use]
+    #[inline]
     pub const fn has_ports(&self) -> bool {
         matches!(self.l4, L4::Tcp(_) | L4::Udp)
     }

@@ -2,8 +2,8 @@
 //!
 //! Source: `pf.c` (`pf_setup_pdesc`), and of `pf_test` the refusal of ICMP of the other family.
 
-use super::walk::{Bounds, Walk, walk4, walk6};
-use super::{DropReason, FragInfo, IcmpInfo, L4, Packet, PacketDesc, PktMeta, Refusal, TcpInfo, proto};
+use super::walk::{Bounds, walk4, walk6};
+use super::{BadOpts, DropReason, FragInfo, IcmpInfo, L4, Packet, PacketDesc, PktMeta, Refusal, TcpInfo, proto};
 use crate::rule::{Addr, Af, Direction};
 use crate::wire::icmp::v6;
 use crate::wire::{Field, FragmentHeader, Icmp, Ipv4, Ipv6, Tcp, Udp};
@@ -25,146 +25,146 @@ pub fn describe(
     dir: Direction,
     iface: u16,
 ) -> Result<PacketDesc, Refusal> {
-    let bounds = Bounds::of(packet, af, meta.length_outside);
-    let mut desc = match af {
-        Af::Inet => describe4(packet, bounds)?,
-        Af::Inet6 => describe6(packet, bounds)?,
-    };
-    desc.dir = dir;
-    desc.iface = iface;
-    if !desc.fragment {
-        transport(packet, bounds, &mut desc)?;
-    }
-    desc.nsport = desc.sport;
-    desc.ndport = desc.dport;
+    let mut desc = empty(af, dir, iface);
+    fill(packet, meta, &mut desc)?;
     Ok(desc)
+}
+
+/// Fills an empty description in place.
+#[inline]
+fn fill(packet: &Packet<'_>, meta: &PktMeta, desc: &mut PacketDesc) -> Result<(), Refusal> {
+    let bounds = match desc.af {
+        Af::Inet => describe4(packet, meta, desc)?,
+        Af::Inet6 => describe6(packet, meta, desc)?,
+    };
+    desc.nsaddr = desc.src;
+    desc.ndaddr = desc.dst;
+    if !desc.fragment {
+        transport(packet, bounds, desc)?;
+        desc.nsport = desc.sport;
+        desc.ndport = desc.dport;
+    }
+    Ok(())
 }
 
 /// An IPv4 address.
 #[must_use]
+#[inline]
 pub fn addr4(a: [u8; 4]) -> Addr {
     let mut out = Addr::default();
     a.put(&mut out.0, 0);
     out
 }
 
-/// A description of nothing but the network header.
-struct Network {
-    af: Af,
-    src: Addr,
-    dst: Addr,
-    tos: u8,
-    ttl: u8,
-    tot_len: usize,
-    ip_hlen: usize,
-    fragment: bool,
-    frag: FragInfo,
-}
-
-impl Network {
-    /// The description after the walk, with an empty transport.
-    fn describe(self, walk: &Walk) -> PacketDesc {
-        let narrow = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        PacketDesc {
-            dir: Direction::In,
-            forwarded: false,
-            iface: 0,
-            received_on: None,
-            af: self.af,
-            naf: self.af,
-            proto: walk.proto,
-            fragment: self.fragment,
-            tos: self.tos,
-            ttl: self.ttl,
-            badopts: walk.badopts,
-            src: self.src,
-            dst: self.dst,
-            nsaddr: self.src,
-            ndaddr: self.dst,
-            sport: 0,
-            dport: 0,
-            nsport: 0,
-            ndport: 0,
-            tot_len: narrow(self.tot_len),
-            off: narrow(walk.off),
-            hdrlen: 0,
-            p_len: 0,
-            ip_hlen: u8::try_from(self.ip_hlen).unwrap_or(0),
-            extoff: narrow(walk.extoff),
-            fragoff: narrow(walk.fragoff),
-            frag: self.frag,
-            l4: L4::Other,
-            tag: 0,
-            prio: 0,
-            rdomain: 0,
-            uid: None,
-            gid: None,
-        }
+/// A description that says nothing.
+const fn empty(af: Af, dir: Direction, iface: u16) -> PacketDesc {
+    PacketDesc {
+        dir,
+        forwarded: false,
+        iface,
+        received_on: None,
+        af,
+        naf: af,
+        proto: 0,
+        fragment: false,
+        tos: 0,
+        ttl: 0,
+        badopts: BadOpts::NONE,
+        src: Addr([0; 16]),
+        dst: Addr([0; 16]),
+        nsaddr: Addr([0; 16]),
+        ndaddr: Addr([0; 16]),
+        sport: 0,
+        dport: 0,
+        nsport: 0,
+        ndport: 0,
+        tot_len: 0,
+        off: 0,
+        hdrlen: 0,
+        p_len: 0,
+        ip_hlen: 0,
+        extoff: 0,
+        fragoff: 0,
+        frag: FragInfo { id: 0, offset: 0, more: false, dont: false },
+        l4: L4::Other,
+        tag: 0,
+        prio: 0,
+        rdomain: 0,
+        uid: None,
+        gid: None,
     }
 }
 
+/// An offset or length, all of which fit: a packet is shorter than 4 GB.
+#[inline]
+fn narrow(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
 /// The network part of an IPv4 packet.
-fn describe4(packet: &Packet<'_>, bounds: Bounds) -> Result<PacketDesc, Refusal> {
+#[inline]
+fn describe4(packet: &Packet<'_>, meta: &PktMeta, desc: &mut PacketDesc) -> Result<Bounds, Refusal> {
     let short = Refusal::logged(DropReason::Short);
     let h = Ipv4::new_unchecked(packet.array::<20>(0).ok_or(short)?);
     let said = usize::from(h.total_len());
     if packet.len() < said {
         return Err(short);
     }
+    let bounds = Bounds::of4(packet.len(), &h, meta.length_outside);
     let walk = walk4(packet, bounds, 0, &h)?;
-    let network = Network {
-        af: Af::Inet,
-        src: addr4(h.src()),
-        dst: addr4(h.dst()),
-        tos: h.tos() & !ECN,
-        ttl: h.ttl(),
-        tot_len: if bounds.length_outside() { packet.len() } else { said },
-        ip_hlen: h.header_len(),
-        fragment: h.is_fragment(),
-        frag: FragInfo {
-            id: u32::from(h.id()),
-            offset: h.fragment_offset(),
-            more: h.more_fragments(),
-            dont: h.dont_fragment(),
-        },
+    desc.proto = walk.proto;
+    desc.badopts = walk.badopts;
+    desc.off = narrow(walk.off);
+    desc.src = addr4(h.src());
+    desc.dst = addr4(h.dst());
+    desc.tos = h.tos() & !ECN;
+    desc.ttl = h.ttl();
+    desc.tot_len = narrow(if bounds.length_outside() { packet.len() } else { said });
+    desc.ip_hlen = u8::try_from(h.header_len()).unwrap_or(0);
+    desc.fragment = h.is_fragment();
+    desc.frag = FragInfo {
+        id: u32::from(h.id()),
+        offset: h.fragment_offset(),
+        more: h.more_fragments(),
+        dont: h.dont_fragment(),
     };
-    Ok(network.describe(&walk))
+    Ok(bounds)
 }
 
 /// The network part of an IPv6 packet.
-fn describe6(packet: &Packet<'_>, bounds: Bounds) -> Result<PacketDesc, Refusal> {
+fn describe6(packet: &Packet<'_>, meta: &PktMeta, desc: &mut PacketDesc) -> Result<Bounds, Refusal> {
     let short = Refusal::logged(DropReason::Short);
     let h = Ipv6::new_unchecked(packet.array::<40>(0).ok_or(short)?);
     let said = usize::from(h.payload_len()).saturating_add(40);
     if packet.len() < said {
         return Err(short);
     }
+    let bounds = Bounds::of6(packet.len(), &h, meta.length_outside);
     let walk = walk6(packet, bounds, 0, &h)?;
     if walk.jumbo != 0 {
         return Err(Refusal::logged(DropReason::Normalize));
     }
-    let frag = if walk.fragoff == 0 { None } else { packet.array::<8>(walk.fragoff) };
-    let frag = frag.map(FragmentHeader::new_unchecked);
-    let network = Network {
-        af: Af::Inet6,
-        src: Addr(h.src()),
-        dst: Addr(h.dst()),
-        tos: h.traffic_class() & !ECN,
-        ttl: h.hop_limit(),
-        tot_len: if bounds.length_outside() { packet.len() } else { said },
-        ip_hlen: 40,
-        fragment: walk.fragoff != 0,
-        frag: frag.map_or(FragInfo::default(), |f| FragInfo {
-            id: f.id(),
-            offset: f.offset(),
-            more: f.more(),
-            dont: false,
-        }),
-    };
-    Ok(network.describe(&walk))
+    desc.proto = walk.proto;
+    desc.badopts = walk.badopts;
+    desc.off = narrow(walk.off);
+    desc.extoff = narrow(walk.extoff);
+    desc.fragoff = narrow(walk.fragoff);
+    desc.src = Addr(h.src());
+    desc.dst = Addr(h.dst());
+    desc.tos = h.traffic_class() & !ECN;
+    desc.ttl = h.hop_limit();
+    desc.tot_len = narrow(if bounds.length_outside() { packet.len() } else { said });
+    desc.ip_hlen = 40;
+    desc.fragment = walk.fragoff != 0;
+    if desc.fragment {
+        let f = FragmentHeader::new_unchecked(packet.array::<8>(walk.fragoff).ok_or(short)?);
+        desc.frag = FragInfo { id: f.id(), offset: f.offset(), more: f.more(), dont: false };
+    }
+    Ok(bounds)
 }
 
 /// The transport part: reads the header and checks what pf checks of it.
+#[inline]
 fn transport(packet: &Packet<'_>, bounds: Bounds, desc: &mut PacketDesc) -> Result<(), Refusal> {
     match (desc.proto, desc.af) {
         (proto::TCP, _) => tcp(packet, bounds, desc),
@@ -182,16 +182,19 @@ fn transport(packet: &Packet<'_>, bounds: Bounds, desc: &mut PacketDesc) -> Resu
 }
 
 /// ICMP in a packet of the other family is dropped: counted, not logged by force.
+#[inline]
 fn only_in(af: Af, right: Af) -> Result<(), Refusal> {
     if af == right { Ok(()) } else { Err(Refusal::silent(DropReason::Normalize)) }
 }
 
 /// Where the transport header begins.
+#[inline]
 fn offset(desc: &PacketDesc) -> usize {
     usize::try_from(desc.off).unwrap_or(usize::MAX)
 }
 
 /// TCP: a destination port, a header length that fits.
+#[inline]
 fn tcp(packet: &Packet<'_>, bounds: Bounds, desc: &mut PacketDesc) -> Result<(), Refusal> {
     let h = Tcp::new_unchecked(bounds.pull::<20>(packet, offset(desc))?);
     let header = u8::try_from(h.header_len()).unwrap_or(0);
@@ -216,6 +219,7 @@ fn tcp(packet: &Packet<'_>, bounds: Bounds, desc: &mut PacketDesc) -> Result<(),
 }
 
 /// UDP: a destination port, a length that fits.
+#[inline]
 fn udp(packet: &Packet<'_>, bounds: Bounds, desc: &mut PacketDesc) -> Result<(), Refusal> {
     let h = Udp::new_unchecked(bounds.pull::<8>(packet, offset(desc))?);
     let room = desc.tot_len.saturating_sub(desc.off);

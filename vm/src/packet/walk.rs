@@ -32,17 +32,27 @@ impl Bounds {
     /// of the packet.
     #[must_use]
     pub fn of(packet: &Packet<'_>, af: Af, len_outside: bool) -> Self {
-        let (said, fragment) = match af {
-            Af::Inet => {
-                let h = Ipv4::new_unchecked(packet.array::<20>(0).unwrap_or([0; 20]));
-                (usize::from(h.total_len()), h.fragment_offset() != 0)
-            }
-            Af::Inet6 => (usize::from(packet.u16(4).unwrap_or(0)).saturating_add(40), false),
-        };
-        let empty = if af == Af::Inet6 { 40 } else { 0 };
-        let outside = len_outside && said == empty;
-        let len = if outside { packet.len() } else { said.min(packet.len()) };
-        Self { len, fragment, outside }
+        let len = packet.len();
+        match af {
+            Af::Inet => Self::of4(len, &Ipv4::new_unchecked(packet.array(0).unwrap_or([0; 20])), len_outside),
+            Af::Inet6 => Self::of6(len, &Ipv6::new_unchecked(packet.array(0).unwrap_or([0; 40])), len_outside),
+        }
+    }
+
+    /// The same for an IPv4 header at hand.
+    pub(super) fn of4(len: usize, h: &Ipv4<[u8; 20]>, len_outside: bool) -> Self {
+        let said = usize::from(h.total_len());
+        Self::new(len, said, len_outside && said == 0, h.fragment_offset() != 0)
+    }
+
+    /// The same for an IPv6 header at hand.
+    pub(super) fn of6(len: usize, h: &Ipv6<[u8; 40]>, len_outside: bool) -> Self {
+        let said = usize::from(h.payload_len());
+        Self::new(len, said.saturating_add(40), len_outside && said == 0, false)
+    }
+
+    fn new(len: usize, said: usize, outside: bool, fragment: bool) -> Self {
+        Self { len: if outside { len } else { said.min(len) }, fragment, outside }
     }
 
     /// Whether the length is that of the packet because its header leaves it out.
@@ -55,6 +65,7 @@ impl Bounds {
     ///
     /// # Errors
     /// `fragment` in a later fragment, `short` beyond the bounds.
+    #[inline]
     pub fn pull<const N: usize>(&self, packet: &Packet<'_>, off: usize) -> Result<[u8; N], Refusal> {
         if self.fragment {
             return Err(Refusal::logged(DropReason::Fragment));

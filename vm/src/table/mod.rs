@@ -12,6 +12,7 @@
 //!
 //! Source: `pf_table.c`.
 
+mod index;
 mod stats;
 mod tree;
 
@@ -20,6 +21,7 @@ pub use stats::{Counters, Op};
 use crate::rule::{Addr, Af, Direction};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
+use index::{Index, Lengths, Owner};
 use tree::{Arena, Fresh, Link, Node, flag};
 
 /// A table of an engine.
@@ -96,6 +98,9 @@ impl EntryView {
         (key_of(addr) ^ key_of(&self.addr)) & tree::mask(self.prefix) == 0
     }
 }
+
+/// Entries of a family from which on a table is asked by hash, when its prefix lengths are few.
+const HASHED: u32 = 128;
 
 /// Bits of an address.
 const fn width(af: Af) -> u8 {
@@ -212,6 +217,7 @@ struct Table {
     used: bool,
     counting: bool,
     roots: [Link; 2],
+    lengths: [Lengths; 2],
     negated: u32,
     weights: Weights,
     counters: Counters,
@@ -225,6 +231,7 @@ impl Table {
             used: false,
             counting: false,
             roots: [Link::NIL; 2],
+            lengths: [Lengths::NONE; 2],
             negated: 0,
             weights: Weights::NONE,
             counters: Counters::ZERO,
@@ -236,6 +243,19 @@ impl Table {
     fn root(&self, af: Af) -> Link {
         let [v4, v6] = self.roots;
         if af == Af::Inet { v4 } else { v6 }
+    }
+
+    fn lengths(&self, af: Af) -> &Lengths {
+        let [v4, v6] = &self.lengths;
+        if af == Af::Inet { v4 } else { v6 }
+    }
+
+    const fn lengths_mut(&mut self, af: Af) -> &mut Lengths {
+        let [v4, v6] = &mut self.lengths;
+        match af {
+            Af::Inet => v4,
+            Af::Inet6 => v6,
+        }
     }
 
     const fn set_root(&mut self, af: Af, root: Link) {
@@ -252,6 +272,7 @@ impl Table {
 pub struct Tables {
     tables: Vec<Table>,
     arena: Arena,
+    index: Index,
     counters: Vec<Counters>,
     free_counters: Vec<u32>,
     used: u32,
@@ -266,6 +287,7 @@ impl Tables {
         let mut made = Self {
             tables: Vec::new(),
             arena: Arena::new(usize::try_from(entries).ok()?)?,
+            index: Index::new(usize::try_from(entries).ok()?, (0, 0))?,
             counters: Vec::new(),
             free_counters: Vec::new(),
             used: 0,
@@ -276,6 +298,13 @@ impl Tables {
         made.counters.try_reserve_exact(counted).ok()?;
         made.free_counters.try_reserve_exact(counted).ok()?;
         Some(made)
+    }
+
+    /// Hashes under other keys. Nothing happens once there are entries.
+    pub fn rekey(&mut self, keys: (u64, u64)) {
+        if self.used == 0 {
+            self.index.rekey(keys);
+        }
     }
 
     /// A new empty table; `counting` keeps counters for each entry.
@@ -341,16 +370,31 @@ impl Tables {
     /// The entry of the longest prefix that covers an address, negated or not.
     #[must_use]
     pub fn lookup(&self, slot: Slot, af: Af, addr: &Addr) -> Option<EntryView> {
-        let root = self.table(slot)?.root(af);
-        let at = self.arena.longest(root, key_of(addr), width(af))?;
+        let at = self.longest(slot, self.table(slot)?, af, addr)?;
         self.arena.get(at).map(|node| self.view(af, node))
+    }
+
+    /// Where the longest match is: by hash in large tables of few prefix lengths, else by trie.
+    fn longest(&self, slot: Slot, table: &Table, af: Af, addr: &Addr) -> Option<Link> {
+        let (root, key) = (table.root(af), key_of(addr));
+        if self.arena.count(root) >= HASHED
+            && let Some(mut few) = table.lengths(af).few()
+        {
+            let owner = Owner { slot: slot.0, af };
+            return few.find_map(|len| {
+                let key = key & tree::mask(len);
+                let is = |at| self.arena.get(at).is_some_and(|n| n.key() == key && n.len() == len);
+                self.index.find(owner, key, len, is)
+            });
+        }
+        self.arena.longest(root, key, width(af))
     }
 
     /// Whether a table holds an address; the evaluation is counted (`pfr_match_addr`).
     #[must_use]
     pub fn holds(&self, slot: Slot, af: Af, addr: &Addr) -> bool {
         let Some(table) = self.table(slot) else { return false };
-        let at = self.arena.longest(table.root(af), key_of(addr), width(af));
+        let at = self.longest(slot, table, af, addr);
         let hit = at.and_then(|at| self.arena.get(at)).is_some_and(|n| n.flags & flag::NOT == 0);
         let counter = if hit { &table.matched } else { &table.unmatched };
         counter.fetch_add(1, Ordering::Relaxed);
@@ -426,9 +470,11 @@ impl Tables {
         let not = if entry.not { flag::NOT } else { 0 };
         let cost = if entry.weight == 0 { 0 } else { flag::COST };
         let fresh = Fresh { flags: not | cost, weight: entry.weight.max(1) };
-        let (root, _) = self.arena.insert(root, key, entry.prefix, fresh).ok_or(TableError::Full)?;
+        let (root, link) = self.arena.insert(root, key, entry.prefix, fresh).ok_or(TableError::Full)?;
+        self.index.insert(Owner { slot: slot.0, af: entry.af }, key, entry.prefix, link);
         if let Some(table) = self.table_mut(slot) {
             table.set_root(entry.af, root);
+            table.lengths_mut(entry.af).add(entry.prefix);
             table.weights.add(&fresh);
             table.negated = table.negated.saturating_add(u32::from(entry.not));
         }
@@ -454,11 +500,15 @@ impl Tables {
 
     fn unroute(&mut self, slot: Slot, af: Af, node: &Node) {
         let Some(root) = self.table(slot).map(|t| t.root(af)) else { return };
+        if let Some(link) = self.arena.exact(root, node.key(), node.len()) {
+            self.index.remove(Owner { slot: slot.0, af }, node.key(), node.len(), link);
+        }
         let root = self.arena.remove(root, node.key(), node.len());
         self.free_counter(node.counters);
         self.used = self.used.saturating_sub(1);
         if let Some(table) = self.table_mut(slot) {
             table.set_root(af, root);
+            table.lengths_mut(af).remove(node.len());
             table.negated = table.negated.saturating_sub(u32::from(node.flags & flag::NOT != 0));
             if node.flags & flag::COST != 0 {
                 table.weights.cost_entries = table.weights.cost_entries.saturating_sub(1);
@@ -551,9 +601,12 @@ impl Tables {
         let roots = core::mem::replace(&mut table.roots, [Link::NIL; 2]);
         table.weights = Weights::NONE;
         table.negated = 0;
-        for root in roots {
-            let free = &mut self.free_counters;
-            self.arena.clear(root, |node| {
+        table.lengths = [Lengths::NONE; 2];
+        for (root, af) in roots.into_iter().zip([Af::Inet, Af::Inet6]) {
+            let (free, index) = (&mut self.free_counters, &mut self.index);
+            let owner = Owner { slot: slot.0, af };
+            self.arena.clear(root, |link, node| {
+                index.remove(owner, node.key(), node.len(), link);
                 if node.counters != u32::MAX && free.len() < free.capacity() {
                     free.push(node.counters);
                 }
@@ -587,8 +640,8 @@ impl Tables {
     pub fn count(&mut self, slot: Slot, af: Af, addr: &Addr, packet: Counted) {
         let Counted { dir, op, not, bytes } = packet;
         let Some(table) = self.table(slot) else { return };
-        let (counting, root) = (table.counting, table.root(af));
-        let at = self.arena.longest(root, key_of(addr), width(af));
+        let counting = table.counting;
+        let at = self.longest(slot, table, af, addr);
         let node = at.and_then(|at| self.arena.get(at)).copied();
         let outside = node.is_none_or(|n| n.flags & flag::NOT != 0);
         let op = if outside == not { op } else { Op::XPass };
@@ -670,8 +723,7 @@ impl Tables {
     /// Counts a state on the entry of exactly this address, or takes one off (`pfr_states_increase`, `_decrease`).
     /// `false` when there is no such entry.
     pub fn count_state(&mut self, slot: Slot, af: Af, addr: &Addr, more: bool) -> bool {
-        let root = self.table(slot).map(|t| t.root(af));
-        let at = root.and_then(|root| self.arena.longest(root, key_of(addr), width(af)));
+        let at = self.table(slot).and_then(|t| self.longest(slot, t, af, addr));
         let Some(node) = at.and_then(|at| self.arena.get_mut(at)).filter(|n| n.len() == width(af)) else {
             return false;
         };

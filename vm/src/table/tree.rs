@@ -364,7 +364,7 @@ impl Arena {
     }
 
     /// Removes all entries of a trie: calls `each` on every entry, in no order.
-    pub(super) fn clear(&mut self, root: Link, mut each: impl FnMut(&Node)) {
+    pub(super) fn clear(&mut self, root: Link, mut each: impl FnMut(Link, &Node)) {
         // Rotates left children away, so that no stack is needed: each node is visited a bounded number of times.
         let mut at = root;
         for _ in 0..self.nodes.len().saturating_mul(2).saturating_add(2) {
@@ -379,7 +379,7 @@ impl Arena {
                 at = left;
             } else {
                 if node.is_entry() {
-                    each(&node);
+                    each(at, &node);
                 }
                 self.give(at);
                 at = right;
@@ -419,7 +419,7 @@ mod tests {
         }
         assert_eq!((arena.count(root), arena.spare()), (1, 5));
         let mut seen = 0;
-        arena.clear(root, |_| seen += 1);
+        arena.clear(root, |_, _| seen += 1);
         assert_eq!((seen, arena.spare()), (1, 6));
     }
 }

@@ -51,42 +51,49 @@ impl<T: AsRef<[u8]>> Ipv4<T> {
 
     /// IP version the header claims.
     #[must_use]
+    #[inline]
     pub fn version(&self) -> u8 {
         self.version_ihl() >> 4
     }
 
     /// Header length, bytes: a multiple of 4 up to 60; below 20 it is wrong.
     #[must_use]
+    #[inline]
     pub fn header_len(&self) -> usize {
         usize::from(self.version_ihl() & 0x0f) << 2
     }
 
     /// Fragment offset, bytes.
     #[must_use]
+    #[inline]
     pub fn fragment_offset(&self) -> u16 {
         (self.flags_offset() & OFFSET_MASK) << 3
     }
 
     /// Whether more fragments follow.
     #[must_use]
+    #[inline]
     pub fn more_fragments(&self) -> bool {
         self.flags_offset() & MF != 0
     }
 
     /// Whether fragmentation is forbidden.
     #[must_use]
+    #[inline]
     pub fn dont_fragment(&self) -> bool {
         self.flags_offset() & DF != 0
     }
 
     /// Whether this is a fragment: offset or more fragments.
     #[must_use]
+    #[inline]
     pub fn is_fragment(&self) -> bool {
         self.flags_offset() & (MF | OFFSET_MASK) != 0
     }
 
     /// The option bytes.
     #[must_use]
+    #[inline]
     pub fn options(&self) -> &[u8] {
         self.0.as_ref().get(Self::LEN..self.header_len()).unwrap_or_default()
     }

@@ -32,12 +32,14 @@ impl<T: AsRef<[u8]>> Ipv6<T> {
 
     /// IP version the header claims.
     #[must_use]
+    #[inline]
     pub fn version(&self) -> u8 {
         (self.version_flow() >> 28) as u8
     }
 
     /// Traffic class with the ECN bits.
     #[must_use]
+    #[inline]
     pub fn traffic_class(&self) -> u8 {
         ((self.version_flow() >> 20) & 0xff) as u8
     }
@@ -76,12 +78,14 @@ header! {
 impl<T: AsRef<[u8]>> FragmentHeader<T> {
     /// Offset of the data, bytes.
     #[must_use]
+    #[inline]
     pub fn offset(&self) -> u16 {
         self.offset_flags() & 0xfff8
     }
 
     /// Whether more fragments follow.
     #[must_use]
+    #[inline]
     pub fn more(&self) -> bool {
         self.offset_flags() & 1 != 0
     }

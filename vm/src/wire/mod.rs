@@ -31,6 +31,7 @@ macro_rules! header {
 
             $($(#[$fdoc])*
             #[must_use]
+            #[inline]
             pub fn $get(&self) -> $ty {
                 <$ty as $crate::wire::Field>::get(self.0.as_ref(), $off)
             })*
@@ -38,6 +39,7 @@ macro_rules! header {
 
         impl<T: AsRef<[u8]> + AsMut<[u8]>> $name<T> {
             $(#[doc = concat!("Sets [`", stringify!($name), "::", stringify!($get), "`].")]
+            #[inline]
             pub fn $set(&mut self, value: $ty) {
                 <$ty as $crate::wire::Field>::put(value, self.0.as_mut(), $off);
             })*
@@ -84,10 +86,12 @@ pub trait Field: Sized {
 }
 
 impl<const N: usize> Field for [u8; N] {
+    #[inline]
     fn get(bytes: &[u8], off: usize) -> Self {
         bytes.get(off..).and_then(<[u8]>::first_chunk).copied().unwrap_or([0; N])
     }
 
+    #[inline]
     fn put(self, bytes: &mut [u8], off: usize) {
         if let Some(dst) = bytes.get_mut(off..).and_then(<[u8]>::first_chunk_mut) {
             *dst = self;
@@ -99,10 +103,12 @@ impl<const N: usize> Field for [u8; N] {
 macro_rules! number {
     ($($ty:ty)*) => { $(
         impl Field for $ty {
+            #[inline]
             fn get(bytes: &[u8], off: usize) -> Self {
                 Self::from_be_bytes(Field::get(bytes, off))
             }
 
+            #[inline]
             fn put(self, bytes: &mut [u8], off: usize) {
                 self.to_be_bytes().put(bytes, off);
             }

@@ -41,12 +41,14 @@ impl<T: AsRef<[u8]>> Tcp<T> {
 
     /// Header length with options, bytes: a multiple of 4 up to 60; below 20 it is wrong.
     #[must_use]
+    #[inline]
     pub fn header_len(&self) -> usize {
         usize::from(self.data_offset() >> 4) << 2
     }
 
     /// The option bytes.
     #[must_use]
+    #[inline]
     pub fn options(&self) -> &[u8] {
         self.0.as_ref().get(Self::LEN..self.header_len()).unwrap_or_default()
     }
