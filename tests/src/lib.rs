@@ -5,6 +5,7 @@ pub mod decide;
 pub mod fuzz;
 pub mod packets;
 pub mod rulesets;
+pub mod script;
 mod shared;
 pub mod spec;
 mod stories;

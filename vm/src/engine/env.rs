@@ -45,7 +45,7 @@ impl<H: Host> KeyFree for Env<'_, H> {
     }
 
     fn reserved(&self, proto: u8, port: u16) -> bool {
-        self.host.port_in_use(proto, port)
+        nat::ports::bad_dynamic(proto, port) || self.host.port_in_use(proto, port)
     }
 }
 

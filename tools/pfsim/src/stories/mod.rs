@@ -20,8 +20,8 @@ use std::path::Path;
 
 use pfc::osfp::Fingerprints;
 
-pub use model::Story;
-pub use run::{Report, play};
+pub use model::{Step, Story};
+pub use run::{Player, Report, play};
 
 /// Why stories cannot be read.
 #[derive(Debug, thiserror::Error)]

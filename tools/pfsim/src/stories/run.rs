@@ -47,14 +47,14 @@ const PACKET: &[&str] = &[
 const TICK: &[&str] = &["emitted", "states", "nstates"];
 
 /// One story being replayed.
-pub(super) struct Player<'s> {
+pub struct Player<'s> {
     facts: Facts,
     prints: &'s Fingerprints,
     /// Host and filter.
-    pub world: World,
+    pub(super) world: World,
     memory: Memory,
     /// Anchor paths of the programs in force.
-    pub paths: Vec<String>,
+    pub(super) paths: Vec<String>,
     second: u64,
 }
 
@@ -304,5 +304,50 @@ fn follow_iface(list: &[(IpAddr, u8)], mods: DynFlags, add: &mut dyn FnMut(Entry
             }
         }
         add(e);
+    }
+}
+
+impl<'s> Player<'s> {
+    /// A player of a script: a story without recorded outcomes.
+    ///
+    /// # Errors
+    /// What the compiler says of the rules.
+    pub fn of(story: &'s Story, prints: &'s Fingerprints) -> Result<Self, String> {
+        Self::start(story, prints)
+    }
+
+    /// Does what a step says and gives all that can be seen of it: the outcome of a packet, what rose of the
+    /// counters, the states, what a command says.
+    ///
+    /// # Errors
+    /// What the compiler says of rules to be loaded.
+    pub fn act(&mut self, step: &Step) -> Result<Value, String> {
+        self.world.decisions.clear();
+        self.world.emitted.clear();
+        self.until(step.t);
+        let before = self.counters();
+        let mut got = match step.op.as_deref() {
+            None => self.packet(step),
+            Some("pfctl") => {
+                let said = self.pfctl(step.args.as_deref().unwrap_or(""));
+                self.world.flush();
+                json!({"said": said})
+            }
+            Some("load") => {
+                let (text, anchor) = (step.rules.as_deref().unwrap_or(""), step.anchor.as_deref().unwrap_or(""));
+                let programs = compile(text, anchor, &self.facts, self.prints)?;
+                self.install(programs)?;
+                json!({})
+            }
+            Some(_) => {
+                self.world.flush();
+                json!({"emitted": self.world.emitted})
+            }
+        };
+        let rose = before.into_iter().zip(self.counters()).filter(|((_, b), (_, a))| a != b);
+        let rose = rose.map(|((name, b), (_, a))| (name, json!(a.wrapping_sub(b)))).collect();
+        got["counters"] = Value::Object(rose);
+        got["states"] = json!(self.world.states());
+        Ok(got)
     }
 }

@@ -1,0 +1,57 @@
+//! The behaviour catalogue as packet scripts, one file a row, named by its number.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tests::script::{Script, run};
+
+/// Rows of the catalogue.
+const ROWS: usize = 164;
+
+/// Numbers in a file's name: `b013_b014_…`.
+fn numbers(name: &str) -> impl Iterator<Item = u32> + '_ {
+    name.split('_').map_while(|part| part.strip_prefix('b')?.parse().ok())
+}
+
+#[test]
+fn behaviours() {
+    let folder = tests::project("tests/corpus/behaviours");
+    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
+    files.sort();
+    let only = std::env::var("BEHAVIOUR").unwrap_or_default();
+    let (mut rows, mut failed) = (BTreeSet::new(), BTreeMap::new());
+    let mut absent = BTreeMap::new();
+    for path in files {
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        let text = std::fs::read_to_string(&path).unwrap();
+        if name == "not_here" {
+            absent = text
+                .lines()
+                .filter_map(|l| l.split_once(": "))
+                .map(|(n, why)| (n.to_owned(), why.to_owned()))
+                .collect();
+            continue;
+        }
+        if !name.starts_with(&only) {
+            continue;
+        }
+        let wrong = match Script::parse(&text) {
+            Ok(script) => run(&script),
+            Err(e) => vec![e],
+        };
+        if wrong.is_empty() {
+            rows.extend(numbers(&name));
+        } else {
+            failed.insert(name, wrong);
+        }
+    }
+    println!("{} of {ROWS} behaviours hold, {} are listed as not to be had here", rows.len(), absent.len());
+    let both: Vec<_> = rows.iter().map(|n| format!("b{n:03}")).filter(|n| absent.contains_key(n)).collect();
+    assert!(both.is_empty(), "listed as absent, yet there: {both:?}");
+    for (name, wrong) in &failed {
+        println!("{name}:");
+        for line in wrong {
+            println!("    {line}");
+        }
+    }
+    assert!(failed.is_empty(), "{} scripts do not hold", failed.len());
+}
