@@ -47,3 +47,22 @@ pub(crate) fn coin() -> bool {
     // SAFETY: the C library's, without preconditions.
     unsafe { rand() & 1 == 0 }
 }
+
+/// A number nobody can tell at compile time.
+pub(crate) fn number() -> u32 {
+    unsafe extern "C" {
+        fn rand() -> i32;
+    }
+    // SAFETY: the C library's, without preconditions.
+    unsafe { rand() }.cast_unsigned()
+}
+
+/// Looks at bytes in a way the optimiser cannot drop.
+pub(crate) fn take(bytes: &[u8]) {
+    unsafe extern "C" {
+        fn memcmp(a: *const u8, b: *const u8, n: usize) -> i32;
+    }
+    // SAFETY: both are the same readable bytes.
+    let same = unsafe { memcmp(bytes.as_ptr(), core::hint::black_box(bytes.as_ptr()), bytes.len()) };
+    core::hint::black_box(same);
+}
