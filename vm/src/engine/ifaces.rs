@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use crate::engine::counters::IfaceCounters;
 use crate::exec::UnitId;
 use crate::rule::{Af, Direction, IfaceId, TagId};
-use crate::state::pool::{OutOfMemory, filled, room};
+use crate::state::pool::{OutOfMemory, copied, filled, room};
 use crate::verify::Program;
 
 /// An interface of the host.
@@ -141,8 +141,7 @@ impl Tags {
         if let Some(at) = self.names.iter().position(|n| n == name) {
             return u16::try_from(at.saturating_add(1)).map_err(|_| err);
         }
-        let mut copy: Vec<u8> = room("tags", u32::try_from(name.len()).unwrap_or(u32::MAX))?;
-        copy.extend_from_slice(name);
+        let copy = copied("tags", name)?;
         self.names.try_reserve(1).map_err(|_| err)?;
         self.names.push(copy);
         u16::try_from(self.names.len()).map_err(|_| err)

@@ -11,7 +11,7 @@ use crate::engine::tables::Follow;
 use crate::exec::{Forest, Grove, UnitId};
 use crate::host::Host;
 use crate::rule::{Options, Rule, TableId};
-use crate::state::pool::{OutOfMemory, room};
+use crate::state::pool::{OutOfMemory, copied, room};
 use crate::state::record::NONE;
 use crate::verify::{Program, Reject};
 
@@ -86,7 +86,7 @@ impl Engine {
     ) -> Result<(), LoadError> {
         let Some(p) = programs.get(usize::from(unit.0)) else { return Ok(()) };
         self.rules.load(unit, p.rules(), now)?;
-        for (rule, place) in p.rules().iter().zip(copy_of(self.rules.live(unit))?) {
+        for (rule, place) in p.rules().iter().zip(copied("rules", self.rules.live(unit))?) {
             self.bind_rule(unit, rule, label_digest(p.text(rule.label)), place);
         }
         let mut pools = room("pools", u32::try_from(p.pools().len()).unwrap_or(u32::MAX))?;
@@ -96,10 +96,13 @@ impl Engine {
             }
         }
         let at = usize::from(unit.0);
-        if self.pool_states.len() <= at {
+        while self.pool_states.len() <= at {
             let err = OutOfMemory { what: "pools", count: 1 };
             self.pool_states.try_reserve(1).map_err(|_| err)?;
-            self.pool_states.resize_with(at.saturating_add(1), Vec::new);
+            if self.pool_states.len() == self.pool_states.capacity() {
+                return Err(err.into());
+            }
+            self.pool_states.push(Vec::new());
         }
         if let Some(slot) = self.pool_states.get_mut(at) {
             *slot = pools;
@@ -150,10 +153,4 @@ fn refs(programs: &[Program]) -> Result<Vec<&Program>, OutOfMemory> {
         }
     }
     Ok(refs)
-}
-
-fn copy_of(places: &[u32]) -> Result<Vec<u32>, OutOfMemory> {
-    let mut v = room("rules", u32::try_from(places.len()).unwrap_or(u32::MAX))?;
-    v.extend_from_slice(places);
-    Ok(v)
 }

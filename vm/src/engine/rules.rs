@@ -158,10 +158,13 @@ impl RuleBook {
         let mut live = room("rules", count)?;
         self.entries.reserve(count)?;
         let at = usize::from(unit.0);
-        if self.units.len() <= at {
-            let more = at.saturating_add(1).saturating_sub(self.units.len());
-            self.units.try_reserve(more).map_err(|_| OutOfMemory { what: "programs", count: 1 })?;
-            self.units.resize_with(at.saturating_add(1), Vec::new);
+        while self.units.len() <= at {
+            let err = OutOfMemory { what: "programs", count: 1 };
+            self.units.try_reserve(1).map_err(|_| err)?;
+            if self.units.len() == self.units.capacity() {
+                return Err(err);
+            }
+            self.units.push(Vec::new());
         }
         self.unload(unit);
         for (i, rule) in (0..count).zip(rules) {

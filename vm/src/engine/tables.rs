@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use crate::exec::UnitId;
 use crate::image::{self, TableFlags, TableKind};
 use crate::rule::{Addr, Af, TableId};
-use crate::state::pool::{OutOfMemory, room};
+use crate::state::pool::{OutOfMemory, copied, room};
 use crate::table::{Entry, Slot, Tables};
 use crate::verify::Program;
 
@@ -116,10 +116,10 @@ impl TableSet {
             n.referenced = false;
         }
         let mut all = Vec::new();
-        for (unit, program) in (0..).map(UnitId).zip(programs) {
+        for (unit, program) in (0..=u16::MAX).map(UnitId).zip(programs) {
             let count = u32::try_from(program.tables().len()).unwrap_or(u32::MAX);
             let mut bound: Vec<Slot> = room("table bindings", count)?;
-            for (id, t) in (0..).map(TableId).zip(program.tables()) {
+            for (id, t) in (0..=u16::MAX).map(TableId).zip(program.tables()) {
                 let slot = self.bind_one(program, id, t, fresh == Some(unit), follow)?;
                 if bound.len() < bound.capacity() {
                     bound.push(slot);
@@ -216,9 +216,5 @@ impl TableSet {
 }
 
 fn copy(bytes: &[u8]) -> Result<Vec<u8>, OutOfMemory> {
-    let err = OutOfMemory { what: "names", count: 1 };
-    let mut v = Vec::new();
-    v.try_reserve_exact(bytes.len()).map_err(|_| err)?;
-    v.extend_from_slice(bytes);
-    Ok(v)
+    copied("names", bytes)
 }

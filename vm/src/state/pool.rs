@@ -34,7 +34,28 @@ pub fn room<T>(what: &'static str, count: u32) -> Result<Vec<T>, OutOfMemory> {
 /// [`OutOfMemory`] when there is none.
 pub fn filled<T: Clone>(what: &'static str, count: u32, value: T) -> Result<Vec<T>, OutOfMemory> {
     let mut v = room(what, count)?;
-    v.resize(usize::try_from(count).map_err(|_| OutOfMemory { what, count })?, value);
+    for _ in 0..count {
+        if v.len() == v.capacity() {
+            return Err(OutOfMemory { what, count });
+        }
+        v.push(value.clone());
+    }
+    Ok(v)
+}
+
+/// Takes room for a copy of some values and copies them.
+///
+/// # Errors
+/// [`OutOfMemory`] when there is none.
+pub fn copied<T: Copy>(what: &'static str, values: &[T]) -> Result<Vec<T>, OutOfMemory> {
+    let count = u32::try_from(values.len()).map_err(|_| OutOfMemory { what, count: u32::MAX })?;
+    let mut v = room(what, count)?;
+    for value in values {
+        if v.len() == v.capacity() {
+            return Err(OutOfMemory { what, count });
+        }
+        v.push(*value);
+    }
     Ok(v)
 }
 
@@ -146,7 +167,7 @@ impl<T: Copy> Pool<T> {
 
     /// All entries in use, by number.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
-        (0_u32..).zip(self.places.iter()).filter_map(|(i, p)| match p {
+        (0..=u32::MAX).zip(self.places.iter()).filter_map(|(i, p)| match p {
             Place::Taken(v) => Some((i, v)),
             Place::Free(_) => None,
         })

@@ -179,7 +179,7 @@ pub fn fixup_addr(cksum: u16, was: &Addr, now: &Addr, af: Af, kind: Kind) -> u16
     let n = addr_len(af);
     let words = |a: &Addr, flip: u16| {
         let (pairs, _) = a.0.get(..n).unwrap_or_default().as_chunks::<2>();
-        pairs.iter().map(|p| u32::from(u16::from_le_bytes(*p) ^ flip)).sum::<u32>()
+        pairs.iter().fold(0_u32, |sum, p| sum.wrapping_add(u32::from(u16::from_le_bytes(*p) ^ flip)))
     };
     let x = u32::from(cksum.swap_bytes()).wrapping_add(words(was, 0)).wrapping_add(words(now, 0xffff));
     let x = (x & 0xffff).wrapping_add(x >> 16);
