@@ -39,6 +39,7 @@ pub struct Numbers(pub u64);
 
 impl Numbers {
     /// The next number.
+    #[expect(clippy::should_implement_trait, reason = "numbers never end: there is no Option to give")]
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
