@@ -32,7 +32,7 @@ fn piece() -> impl Strategy<Value = Piece> {
 
 /// The packet of a piece; `ext` extension headers stand in front of an IPv6 fragment header.
 fn packet(p: &Piece, ext: usize) -> Vec<u8> {
-    let flags = p.off / 8 | if p.more { 0x2000 } else { 0 };
+    let flags = (p.off / 8) | if p.more { 0x2000 } else { 0 };
     if p.af == Af::Inet {
         let repr = Ipv4Repr {
             src: [10, 0, 0, 1],
@@ -48,7 +48,7 @@ fn packet(p: &Piece, ext: usize) -> Vec<u8> {
         repr.emit(&mut Ipv4::new_unchecked(&mut bytes));
         return bytes;
     }
-    let mut chain = vec![60, 0, 1, 4, 0, 0, 0, 0].repeat(ext);
+    let mut chain = [60, 0, 1, 4, 0, 0, 0, 0].repeat(ext);
     if let Some(at) = chain.len().checked_sub(8) {
         chain[at] = 44;
     }
@@ -128,7 +128,7 @@ impl Model {
     fn arrive(&mut self, p: &Piece) -> Expected {
         let bad = Expected::Drop(Some(DropReason::Fragment));
         let len = p.data.len();
-        if len == 0 || (p.more && len % 8 != 0) || usize::from(p.off) + len > 65535 {
+        if len == 0 || (p.more && !len.is_multiple_of(8)) || usize::from(p.off) + len > 65535 {
             return bad;
         }
         let new = Segment { start: p.off.into(), data: p.data.clone(), more: p.more };
