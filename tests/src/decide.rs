@@ -47,7 +47,7 @@ pub struct Decision {
     pub anchor: Option<RuleRef>,
     /// `match` rules in order.
     pub matches: Vec<RuleRef>,
-    /// Tag set by rules.
+    /// Tag the packet leaves with: set by rules, else its own.
     pub tag: Option<String>,
     /// Logged rules, and because of which others.
     pub log: Vec<(RuleRef, Option<RuleRef>)>,
@@ -150,7 +150,7 @@ pub fn reference(config: &Config, desc: &PacketDesc, around: &Around) -> Decisio
         rule: v.rule.filter(|_| decided),
         anchor: v.anchor.filter(|_| decided),
         matches: v.matches,
-        tag: v.tag,
+        tag: v.tag.or_else(|| around.tag.map(str::to_owned)),
         log: v.log.into_iter().map(|l| (l.rule, l.because)).collect(),
         failure: v.failure,
         used: facts.used,
@@ -194,7 +194,8 @@ impl World<'_> {
             return (*known).to_owned();
         }
         let program = self.program();
-        program.tag(TagId(live - OTHER_TAGS)).map_or_else(String::new, |t| program.text(*t).to_owned())
+        let other = live.checked_sub(OTHER_TAGS).and_then(|id| program.tag(TagId(id)));
+        other.map_or_else(String::new, |t| program.text(*t).to_owned())
     }
 
     fn name(&self, site: Site) -> RuleRef {
@@ -314,7 +315,8 @@ pub fn machine(ready: &Ready<'_>, desc: &PacketDesc, around: &Around, body: Body
         rule: noted.map(|h| world.name(h.site)),
         anchor: noted.and_then(|h| h.call).map(|s| world.name(s)),
         matches: machine.hits().iter().map(|h| world.name(h.site)).collect(),
-        tag: machine.tag().map(|t| world.tag_name(t)),
+        // Looking at the packet's own tag makes it the evaluation's.
+        tag: machine.tag().filter(|t| *t != 0).map(|t| world.tag_name(t)).or_else(|| around.tag.map(str::to_owned)),
         log: world.log,
         failure,
         used: world.used,

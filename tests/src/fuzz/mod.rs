@@ -69,7 +69,7 @@ pub fn smoke(name: &str, body: fn(&[u8])) -> usize {
     assert!(!corpus.is_empty(), "{} holds no corpus", folder.display());
     let mut runs = 0;
     for input in &corpus {
-        body(input);
+        kept(name, body, input);
         runs += 1;
     }
     let mut numbers = Numbers(1);
@@ -79,10 +79,21 @@ pub fn smoke(name: &str, body: fn(&[u8])) -> usize {
         for _ in 0..=numbers.below(8) {
             mutate(&mut input, &corpus, &mut numbers);
         }
-        body(&input);
+        kept(name, body, &input);
         runs += 1;
     }
     runs
+}
+
+/// Runs `body`; an input that makes it panic is kept for `cargo fuzz run NAME FILE`.
+fn kept(name: &str, body: fn(&[u8]), input: &[u8]) {
+    if let Err(panic) = std::panic::catch_unwind(|| body(input)) {
+        let file = crate::project("target").join(format!("fuzz-failure-{name}"));
+        if std::fs::write(&file, input).is_ok() {
+            eprintln!("{name}: the input is kept as {}", file.display());
+        }
+        std::panic::resume_unwind(panic);
+    }
 }
 
 fn read_all(folder: &Path) -> Vec<Vec<u8>> {
