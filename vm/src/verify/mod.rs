@@ -1,4 +1,4 @@
-//! The verifier: [`Image`] → [`Program`], and nothing else makes a program.
+//! The verifier: [`Image`](crate::image::Image) → [`Program`], and nothing else makes a program.
 //!
 //! What it proves, of the code and of the straight code alike:
 //! * every word is an instruction, and everything its operands name is there;
