@@ -138,6 +138,9 @@ impl Reader {
 
     /// The next character outside quotes (`lgetc(0)`).
     pub(crate) fn get(&mut self) -> Ch {
+        if let Some(ch) = self.frames.last_mut().and_then(Frame::plain) {
+            return ch;
+        }
         let mut ch = self.raw();
         while ch.is(b'\\') {
             let next = self.raw();
@@ -218,6 +221,17 @@ impl Reader {
 }
 
 impl Frame {
+    /// The next byte of the file, when nothing is pushed back before it and it means no more than itself.
+    fn plain(&mut self) -> Option<Ch> {
+        let byte = *self.bytes.get(self.next)?;
+        if !self.pushed.is_empty() || byte <= DONE || byte == b'\\' || byte == b'\r' {
+            return None;
+        }
+        let lo = u32::try_from(self.next).unwrap_or(u32::MAX);
+        self.next = self.next.saturating_add(1);
+        Some(Ch { byte: Some(byte), lo, hi: lo.saturating_add(1) })
+    }
+
     fn take(&mut self) -> Ch {
         while let Some(last) = self.pushed.last_mut() {
             match last {
