@@ -114,6 +114,7 @@ impl Resolver<'_> {
             let name = self.file(draft.at.file);
             let text = "synproxy used for inbound rules only, ignored for outbound";
             self.line(&format!("{name}:{}: warning: {text}", draft.at.line));
+            self.warn(draft.at, draft.span, text);
         }
         for (holds, text) in SECOND {
             if holds(draft) {

@@ -20,6 +20,7 @@ pub(crate) use label::number as number_labels;
 pub(crate) use pool::{PoolDraft, entry as pool_entry};
 
 use crate::ast::{At, RouteKind, Span};
+use crate::diag::{Diagnostic, Severity};
 use crate::resolve::host::{Host, Kind, Wrap};
 use crate::resolve::{Act, LIMIT_RULES, Resolver};
 use crate::resolve::{Cmp, Icmp, Iface, OpKind, Redir};
@@ -134,7 +135,14 @@ impl Resolver<'_> {
         or_one(&mut lists.os);
         or_one(&mut lists.users);
         or_one(&mut lists.groups);
-        let mut walk = Walk { family: draft.rule.af, flags: draft.flags, keep: draft.keep, errors: 0, added: 0 };
+        let mut walk = Walk {
+            family: draft.rule.af,
+            flags: draft.flags,
+            keep: draft.keep,
+            errors: 0,
+            added: 0,
+            inconsistent: false,
+        };
         let names = label::Templates::of(&draft.rule);
         let mut at = [0usize; 10];
         while let Some(pick) = pick(&lists, &at) {
@@ -145,6 +153,9 @@ impl Resolver<'_> {
         }
         if walk.added == 0 {
             self.error(draft.at, draft.span, "rule expands to no valid combination");
+            if walk.errors > 0 || walk.inconsistent {
+                self.follows();
+            }
         }
         Ok(())
     }
@@ -170,8 +181,8 @@ impl Resolver<'_> {
         self.expand_labels(draft, pick, names)?;
         let src = narrowed(pick.src, draft.rule.af);
         let dst = narrowed(pick.dst, draft.rule.af);
-        walk.fail(self.mask_fits(&src.wrap, draft.rule.af));
-        walk.fail(self.mask_fits(&dst.wrap, draft.rule.af));
+        walk.fail(self.mask_fits(draft, &src.wrap));
+        walk.fail(self.mask_fits(draft, &dst.wrap));
         self.fill(draft, pick, &src, &dst, lists, walk);
         let binat = pools.nat.as_ref().filter(|n| n.hosts.is_some() && n.binat);
         let direction = draft.rule.direction;
@@ -186,6 +197,8 @@ impl Resolver<'_> {
         let problems = self.inconsistencies(draft);
         if problems || walk.errors > 0 {
             self.error(draft.at, draft.span, "skipping rule due to errors");
+            self.follows();
+            walk.inconsistent = true;
         } else {
             self.add(draft, &src, &dst)?;
             walk.added = walk.added.saturating_add(1);
@@ -194,6 +207,13 @@ impl Resolver<'_> {
         match binat {
             Some(nat) if walk.errors == 0 => self.inbound_half(draft, pick, lists, &src, &dst, nat),
             _ => Ok(()),
+        }
+    }
+
+    /// The last error only says what came of the one before.
+    fn follows(&mut self) {
+        if let Some(last) = self.globals.said.last() {
+            last.severity = Severity::Note;
         }
     }
 
@@ -226,13 +246,16 @@ impl Resolver<'_> {
     }
 
     /// `netmask N invalid for IPv4 address`; true is an error.
-    fn mask_fits(&mut self, wrap: &Wrap, af: Option<Af>) -> bool {
+    fn mask_fits(&mut self, draft: &Draft, wrap: &Wrap) -> bool {
         let mask = wrap.mask_bytes();
         let wide = mask.iter().skip(4).any(|byte| *byte != 0);
-        if wrap.kind == Kind::Table || af != Some(Af::Inet) || !wide {
+        if wrap.kind == Kind::Table || draft.rule.af != Some(Af::Inet) || !wide {
             return false;
         }
-        self.line(&format!("netmask {} invalid for IPv4 address", crate::resolve::host::prefix_of(&mask)));
+        let text = format!("netmask {} invalid for IPv4 address", crate::resolve::host::prefix_of(&mask));
+        self.line(&text);
+        let diagnostic = Diagnostic::pfctl_bare(Severity::Error, text).at(draft.span, "");
+        self.globals.said.diagnostic(diagnostic);
         true
     }
 
@@ -259,16 +282,19 @@ impl Resolver<'_> {
             self.error(draft.at, draft.span, "icmp-type mismatch");
             walk.fail(true);
         }
-        draft.rule.os = pick.os.map(|name| self.operating_system(name));
+        draft.rule.os = pick.os.map(|name| self.operating_system(name, draft.at, draft.span));
     }
 
-    fn operating_system(&mut self, name: &str) -> Os {
+    fn operating_system(&mut self, name: &str, at: At, span: Span) -> Os {
         let os = match &self.globals.os {
             Some(known) => known.find(name),
             None => crate::facts::OsNames::default().find(name),
         };
-        if self.options.verbose > 1 && os.name == "nomatch" {
-            self.line(&format!("warning: unknown '{name}' OS fingerprint"));
+        if os.name == "nomatch" {
+            if self.options.verbose > 1 {
+                self.line(&format!("warning: unknown '{name}' OS fingerprint"));
+            }
+            self.warn(at, span, format!("unknown '{name}' OS fingerprint: the rule never matches"));
         }
         os
     }
@@ -376,6 +402,8 @@ struct Walk {
     keep: Keep,
     errors: usize,
     added: usize,
+    /// A combination was said to be skipped.
+    inconsistent: bool,
 }
 
 impl Walk {

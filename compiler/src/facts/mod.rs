@@ -262,6 +262,25 @@ impl Facts {
         own.or_else(|| names::service_name(port, transport))
     }
 
+    /// Names of services, for suggestions.
+    pub fn service_names(&self) -> impl Iterator<Item = &str> + '_ {
+        let shipped: Vec<&str> = names::service_names().collect();
+        self.services.keys().map(String::as_str).chain(shipped)
+    }
+
+    /// Names of protocols, for suggestions.
+    #[must_use = "names are only looked at"]
+    pub fn protocol_names(&self) -> impl Iterator<Item = &'static str> + use<> {
+        names::protocol_names()
+    }
+
+    /// Names of interfaces, groups and hosts, for suggestions.
+    pub fn host_names(&self) -> impl Iterator<Item = &str> {
+        let groups = self.interfaces.iter().flat_map(|i| i.groups.iter().map(String::as_str));
+        let interfaces = self.interfaces.iter().map(|i| i.name.as_str());
+        interfaces.chain(groups).chain(self.hosts.keys().map(String::as_str)).chain(["self"])
+    }
+
     /// Number of a protocol name.
     #[must_use]
     pub fn protocol(&self, name: &str) -> Option<u8> {

@@ -464,6 +464,16 @@ pub(super) fn service_port(name: &str, transport: Transport) -> Option<u16> {
         .map(|(_, port, ..)| port)
 }
 
+/// Every name of a service.
+pub(super) fn service_names() -> impl Iterator<Item = &'static str> {
+    services().flat_map(|(first, _, _, aliases)| std::iter::once(first).chain(aliases))
+}
+
+/// Every name of a protocol.
+pub(super) fn protocol_names() -> impl Iterator<Item = &'static str> {
+    protocols().map(|(first, ..)| first).chain(["icmp6", "vrrp"])
+}
+
 /// `getservbyport`: the first name of a port.
 pub(super) fn service_name(port: u16, transport: Transport) -> Option<&'static str> {
     services().find(|(_, p, t, _)| *p == port && *t == transport).map(|(name, ..)| name)

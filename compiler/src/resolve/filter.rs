@@ -303,7 +303,10 @@ impl Resolver<'_> {
         };
         match value {
             Some(value) => Ok(value),
-            None => self.fail(arg.at, arg.span, format!("illegal tos value {}", arg.value.text())),
+            None => {
+                let word = arg.value.text();
+                self.unknown(arg.at, arg.span, format!("illegal tos value {word}"), &word, words::tos_names())
+            }
         }
     }
 
@@ -333,7 +336,10 @@ impl Resolver<'_> {
         match &arg.value {
             Value::Word(name) => match words::icmp_type(name, af) {
                 Some(kind) => Ok(kind),
-                None => self.fail(arg.at, arg.span, format!("unknown {keyword} {name}")),
+                None => {
+                    let names = words::icmp_type_names(af);
+                    self.unknown(arg.at, arg.span, format!("unknown {keyword} {name}"), name, names)
+                }
             },
             Value::Number(number) => match u8::try_from(*number) {
                 Ok(kind) => Ok(kind),
@@ -353,7 +359,9 @@ impl Resolver<'_> {
                     Some(code) => Some(code),
                     None => {
                         let keyword = if v6 { "icmp6-code" } else { "icmp-code" };
-                        return self.fail(item.at, arg.span, format!("unknown {keyword} {name}"));
+                        let names = words::icmp_code_names(kind, af);
+                        let text = format!("unknown {keyword} {name}");
+                        return self.unknown(item.at, arg.span, text, name, names);
                     }
                 },
                 Value::Number(number) => match u8::try_from(*number) {
@@ -530,7 +538,9 @@ impl Resolver<'_> {
             StateOptKind::Timeout(name, n) => {
                 let seconds = number(n)?;
                 let Some(timeout) = Timeout::ALL.iter().find(|t| t.name() == &*name.text) else {
-                    return self.fail(opt.at, name.span, format!("illegal timeout name {}", name.text));
+                    let names = Timeout::ALL.iter().map(|t| t.name());
+                    let text = format!("illegal timeout name {}", name.text);
+                    return self.unknown(opt.at, name.span, text, &name.text, names);
                 };
                 if !timeout.name().contains('.') {
                     return self.fail(opt.at, name.span, format!("illegal state timeout {}", name.text));
@@ -556,7 +566,10 @@ impl Resolver<'_> {
                         let text = format!("invalid icmp code {}", number.unwrap_or(0));
                         return self.fail(arg.at, arg.span, text);
                     }
-                    None => return self.fail(arg.at, arg.span, format!("unknown icmp code {word}")),
+                    None => {
+                        let names = words::icmp_code_names(kind, af);
+                        return self.unknown(arg.at, arg.span, format!("unknown icmp code {word}"), word, names);
+                    }
                 }
             }
         };

@@ -6,8 +6,9 @@ use pfvm::rule::Af;
 
 use super::host::{self, Host, Kind, contradict, split_mods};
 use super::number::atoul;
-use super::{Act, Resolver};
+use super::{Act, Resolver, Stop};
 use crate::ast::{self, Arg, At, BinaryOp, Compare, CompareKind, HostKind, IfItem, IfName, UnaryOp, Value};
+use crate::diag::nearest;
 use crate::source::text::byte_len;
 
 /// An interface of a list (`node_if`).
@@ -129,7 +130,10 @@ impl Resolver<'_> {
         let number = match &arg.value {
             Value::Word(name) => match self.facts.protocol(name) {
                 Some(number) => number,
-                None => return self.fail(arg.at, arg.span, format!("unknown protocol {name}")),
+                None => {
+                    let names = self.facts.protocol_names();
+                    return self.unknown(arg.at, arg.span, format!("unknown protocol {name}"), name, names);
+                }
             },
             Value::Number(number) => match u8::try_from(*number) {
                 Ok(number) => number,
@@ -144,21 +148,38 @@ impl Resolver<'_> {
 
     /// Looks a host up as pfctl's `host()` does, saying what it says.
     pub(crate) fn look_up(&mut self, text: &str) -> Vec<Host> {
+        self.look_up_telling(text).0
+    }
+
+    /// The same, with the lines said.
+    fn look_up_telling(&mut self, text: &str) -> (Vec<Host>, Vec<String>) {
         let mut said = host::Said::default();
         let hosts = host::look_up(text, self.facts, self.options.numeric, &mut said);
         self.globals.interfaces_known |= said.interfaces;
-        for line in said.lines {
-            self.line(&line);
+        for line in &said.lines {
+            self.line(line);
         }
-        hosts
+        (hosts, said.lines)
     }
 
     fn look_up_or_fail(&mut self, text: &str, host: &ast::Host) -> Act<Vec<Host>> {
-        let hosts = self.look_up(text);
-        if hosts.is_empty() {
-            return self.fail(host.at, host.span, "could not parse host specification");
+        let (hosts, lines) = self.look_up_telling(text);
+        if !hosts.is_empty() {
+            return Ok(hosts);
         }
-        Ok(hosts)
+        self.error(host.at, host.span, "could not parse host specification");
+        for line in lines {
+            self.advise(line);
+        }
+        let name = text.split([':', '/']).next().unwrap_or(text);
+        if self.facts.exists(name).is_some() && split_mods(text.split('/').next().unwrap_or(text)).is_none() {
+            self.advise("an interface name can be followed by :network, :broadcast, :peer and :0");
+        } else if self.facts.exists(name).is_some() {
+            self.advise(format!("`{name}` has no such address now; `({text})` follows its addresses"));
+        } else if let Some(meant) = nearest(name, self.facts.host_names()) {
+            self.advise(format!("there is `{meant}`"));
+        }
+        Err(Stop::Line(host.at))
     }
 
     /// A host without its negation.
@@ -259,7 +280,7 @@ impl Resolver<'_> {
         }
         match self.facts.service(text) {
             Some(port) => Ok(port),
-            None => self.fail(at, span, format!("unknown port {text}")),
+            None => self.unknown(at, span, format!("unknown port {text}"), text, self.facts.service_names()),
         }
     }
 
@@ -313,15 +334,19 @@ impl Resolver<'_> {
 
     /// A user or group.
     pub(crate) fn id(&mut self, arg: &Arg, kind: IdKind) -> Act<u32> {
+        let all = self.facts;
         let (facts, noun, short) = match kind {
-            IdKind::User => (&self.facts.users, "user", "uid"),
-            IdKind::Group => (&self.facts.groups, "group", "gid"),
+            IdKind::User => (&all.users, "user", "uid"),
+            IdKind::Group => (&all.groups, "group", "gid"),
         };
         match &arg.value {
             Value::Word(name) if &**name == "unknown" => Ok(u32::MAX),
             Value::Word(name) => match facts.get(&**name) {
                 Some(id) => Ok(*id),
-                None => self.fail(arg.at, arg.span, format!("unknown {noun} {name}")),
+                None => {
+                    let known = facts.keys().map(String::as_str);
+                    self.unknown(arg.at, arg.span, format!("unknown {noun} {name}"), name, known)
+                }
             },
             Value::Number(number) => match u32::try_from(*number).ok().filter(|id| *id != u32::MAX) {
                 Some(id) => Ok(id),

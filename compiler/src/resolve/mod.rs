@@ -34,7 +34,7 @@ pub use session::{Failure, Loaded, Session, load};
 pub use transcript::{Stream, Transcript};
 
 use crate::ast::{At, FileId, Span};
-use crate::diag::{Diagnostic, Severity};
+use crate::diag::{Diagnostic, Severity, nearest};
 use crate::facts::Facts;
 use crate::optimize::TableNumbers;
 use crate::ruleset::{OptimizerLevel, Settings, Syncookies};
@@ -126,6 +126,8 @@ pub(crate) struct Resolver<'a> {
     pub loads: Vec<crate::ruleset::AnchorLoad>,
     /// Interfaces of `antispoof`.
     pub antispoofs: Vec<crate::ruleset::Antispoofed>,
+    /// Lines that explain the next error.
+    pub asides: Vec<String>,
     /// Rules made so far.
     pub made: usize,
 }
@@ -137,7 +139,9 @@ impl Resolver<'_> {
         self.errors = self.errors.saturating_add(1);
         let name = self.file(at.file);
         self.globals.said.err(&format!("{name}:{}: {text}\n", at.line));
-        self.globals.said.diagnostic(Diagnostic::pfctl(at, span, text));
+        let mut diagnostic = Diagnostic::pfctl(at, span, text);
+        diagnostic.help.append(&mut self.asides);
+        self.globals.said.diagnostic(diagnostic);
     }
 
     /// An error after which pfctl gives the statement up.
@@ -146,17 +150,48 @@ impl Resolver<'_> {
         Err(Stop::Line(at))
     }
 
-    /// An error after which pfctl exits (`errx`).
-    pub(crate) fn exit<T>(&mut self, text: impl Into<String>) -> Act<T> {
-        self.program(text);
-        Err(Stop::Exit)
+    /// An error about a word that is none of those that can stand there.
+    pub(crate) fn unknown<'n, T>(
+        &mut self,
+        at: At,
+        span: Span,
+        text: impl Into<String>,
+        word: &str,
+        known: impl IntoIterator<Item = &'n str>,
+    ) -> Act<T> {
+        self.error(at, span, text);
+        if let Some(meant) = nearest(word, known) {
+            self.advise(format!("there is `{meant}`"));
+        }
+        Err(Stop::Line(at))
     }
 
-    /// A message that starts with the program's name (`warnx`).
-    pub(crate) fn program(&mut self, text: impl Into<String>) {
+    /// Adds advice to the last error.
+    pub(crate) fn advise(&mut self, text: impl Into<String>) {
+        if let Some(last) = self.globals.said.last() {
+            last.help.push(text.into());
+        }
+    }
+
+    /// Something to know that keeps nothing from being used, and that pfctl does not say.
+    pub(crate) fn warn(&mut self, at: At, span: Span, text: impl Into<String>) {
+        let warning = Diagnostic::pfctl(at, span, text).severity(Severity::Warning);
+        self.globals.said.diagnostic(Diagnostic { pfctl: None, ..warning });
+    }
+
+    /// An error after which pfctl exits (`errx`).
+    pub(crate) fn exit<T>(&mut self, text: impl Into<String>) -> Act<T> {
         let text = text.into();
         self.globals.said.err(&format!("pfctl: {text}\n"));
         self.globals.said.diagnostic(Diagnostic::pfctl_bare(Severity::Error, text));
+        Err(Stop::Exit)
+    }
+
+    /// A message that starts with the program's name (`warnx`); it explains the error that follows.
+    pub(crate) fn program(&mut self, text: impl Into<String>) {
+        let text = text.into();
+        self.globals.said.err(&format!("pfctl: {text}\n"));
+        self.asides.push(text);
     }
 
     /// A line on standard error without a place.

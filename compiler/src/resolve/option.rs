@@ -87,7 +87,8 @@ impl Resolver<'_> {
             SetOption::Debug(word) => {
                 let Some(level) = words::log_level(&word.text) else {
                     self.program(format!("unknown debug level \"{}\"", word.text));
-                    return self.fail(at, word.span, format!("error setting debuglevel {}", word.text));
+                    let text = format!("error setting debuglevel {}", word.text);
+                    return self.unknown(at, word.span, text, &word.text, words::log_level_names());
                 };
                 self.settings.debug = Some(level);
                 self.echo(|| format!("set debug {}\n", word.text));
@@ -112,7 +113,8 @@ impl Resolver<'_> {
     fn optimization(&mut self, name: &str, at: At, span: Span) -> Act {
         let Some((_, seconds)) = words::PROFILES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)) else {
             self.program("invalid state timeouts optimization");
-            return self.fail(at, span, format!("unknown optimization {name}"));
+            let names = words::PROFILES.iter().map(|(known, _)| *known);
+            return self.unknown(at, span, format!("unknown optimization {name}"), name, names);
         };
         for (slot, value) in self.settings.timeouts.iter_mut().zip(seconds) {
             *slot = Some(*value);
@@ -128,7 +130,10 @@ impl Resolver<'_> {
             "none" => Ok(OptimizerLevel::None),
             "basic" => Ok(OptimizerLevel::Basic),
             "profile" => Ok(OptimizerLevel::Profile),
-            other => self.fail(arg.at, arg.span, format!("unknown ruleset-optimization {other}")),
+            other => {
+                let names = ["none", "basic", "profile"];
+                self.unknown(arg.at, arg.span, format!("unknown ruleset-optimization {other}"), other, names)
+            }
         }
     }
 
@@ -141,7 +146,8 @@ impl Resolver<'_> {
         let known = Timeout::ALL.iter().position(|t| t.name().eq_ignore_ascii_case(name));
         let Some(slot) = known.and_then(|i| self.settings.timeouts.get_mut(i)) else {
             self.program("Bad timeout name.");
-            return self.fail(item.at, item.name.span, format!("unknown timeout {name}"));
+            let names = Timeout::ALL.iter().map(|t| t.name());
+            return self.unknown(item.at, item.name.span, format!("unknown timeout {name}"), name, names);
         };
         *slot = Some(value);
         self.echo(|| format!("set timeout {name} {}\n", signed(value)));
@@ -157,7 +163,8 @@ impl Resolver<'_> {
         let known = LIMIT_NAMES.iter().position(|l| l.eq_ignore_ascii_case(name));
         let Some(slot) = known.and_then(|i| self.settings.limits.get_mut(i)) else {
             self.program("Bad pool name.");
-            return self.fail(item.at, item.name.span, format!("unable to set limit {name} {value}"));
+            let text = format!("unable to set limit {name} {value}");
+            return self.unknown(item.at, item.name.span, text, name, LIMIT_NAMES);
         };
         *slot = Some(value);
         self.echo(|| format!("set limit {name} {}\n", signed(value)));

@@ -264,6 +264,7 @@ impl<'a> Session<'a> {
             anchors: Anchors::new(anchor),
             loads: Vec::new(),
             antispoofs: Vec::new(),
+            asides: Vec::new(),
             made: 0,
         };
         let mut parser = Parser::new(sources, file);

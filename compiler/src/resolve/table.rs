@@ -49,7 +49,11 @@ impl Resolver<'_> {
                 "persist" => so_far.persist = true,
                 "const" => so_far.constant = true,
                 "counters" => so_far.counters = true,
-                other => return self.fail(opt.at, word.span, format!("invalid table option '{other}'")),
+                other => {
+                    let names = ["persist", "const", "counters"];
+                    let text = format!("invalid table option '{other}'");
+                    return self.unknown(opt.at, word.span, text, other, names);
+                }
             },
             TableOptKind::File(word) => {
                 so_far.sources.push(Source::File(word.text.to_string()));

@@ -42,6 +42,11 @@ impl Transcript {
         self.diagnostics.push(diagnostic);
     }
 
+    /// The last diagnostic, to add to it.
+    pub(crate) fn last(&mut self) -> Option<&mut Diagnostic> {
+        self.diagnostics.last_mut()
+    }
+
     /// What was written, in order; takes it away.
     pub fn take(&mut self) -> Vec<(Stream, String)> {
         std::mem::take(&mut self.parts)

@@ -186,6 +186,26 @@ fn codes(af: Af) -> &'static [(&'static str, u8, u8)] {
     }
 }
 
+/// Names of ICMP types.
+pub(crate) fn icmp_type_names(af: Af) -> impl Iterator<Item = &'static str> {
+    types(af).iter().map(|(name, _)| *name)
+}
+
+/// Names of the codes of an ICMP type.
+pub(crate) fn icmp_code_names(kind: u8, af: Af) -> impl Iterator<Item = &'static str> {
+    codes(af).iter().filter(move |(_, t, _)| *t == kind).map(|(name, ..)| *name)
+}
+
+/// Names of TOS values.
+pub(crate) fn tos_names() -> impl Iterator<Item = &'static str> {
+    TOS.iter().map(|(name, _)| *name)
+}
+
+/// Names of log levels.
+pub(crate) fn log_level_names() -> impl Iterator<Item = &'static str> {
+    LEVELS.iter().map(|(name, _)| *name)
+}
+
 /// Number of an ICMP type name.
 pub(crate) fn icmp_type(name: &str, af: Af) -> Option<u8> {
     types(af).iter().find(|(n, _)| *n == name).map(|(_, v)| *v)
