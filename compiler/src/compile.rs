@@ -5,15 +5,15 @@
 //! **Invariant:** an image that comes out of here has been read back and verified.
 
 use std::collections::HashSet;
-use std::fmt::Write;
+use std::fmt::Write as _;
 
 use pfvm::image::Image;
-use pfvm::verify::{Program, Reject};
+use pfvm::verify::{DRIVER_BUDGET, Program, Reject};
 
 use crate::ast::FileId;
 use crate::diag::{Diagnostic, Severity, codes};
 use crate::facts::Facts;
-use crate::image::{Extras, Stats, build};
+use crate::image::{Extras, Stats, write};
 use crate::lint::{self, Lint};
 use crate::lower::Passes;
 use crate::print::{self, RuleOptions};
@@ -160,9 +160,10 @@ fn finish(config: Config, facts: &Facts, options: &Options) -> Result<Compiled, 
         queue: &|queue| print::queue(queue).trim_end().to_owned(),
         prints: &facts.prints,
     };
-    let (image, stats) = build(&config, passes, &extras).map_err(|e| error(codes::LIMIT, e.to_string()))?;
+    let (image, stats) = write(&config, passes, &extras).map_err(|e| error(codes::LIMIT, e.to_string()))?;
     let parsed = Image::parse(&image).map_err(|e| error(codes::LIMIT, e.to_string()))?;
-    let program = Program::verify(&parsed, BUDGET).map_err(|why| match why {
+    let budget = if options.target == Target::Windows { DRIVER_BUDGET } else { BUDGET };
+    let program = Program::verify(&parsed, budget).map_err(|why| match why {
         Reject::Budget { bound, budget, .. } => {
             let text = format!("a packet may take {bound} steps through these rules, the most is {budget}");
             error(codes::LIMIT, text)

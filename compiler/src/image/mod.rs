@@ -3,7 +3,7 @@
 //! Holds the way from resolved rules and their code to the sections of a `.pfbin`: records of rules and pools, options
 //! with their defaults, tables with their initial contents, names. Nothing random goes in: the same configuration gives
 //! the same bytes.
-//! **Invariant:** no image leaves this module that [`Image::parse`] refuses.
+//! **Invariant:** no image leaves the compiler that [`Image::parse`] refuses.
 
 mod rules;
 mod sections;
@@ -11,7 +11,7 @@ mod sections;
 use crate::lower::{self, LowerError, Names, Passes, TableName};
 use crate::ruleset::{Config, LIMIT_NAMES, Queue, Rule, Settings};
 use pfvm::image::encode::{Parts, encode};
-use pfvm::image::{self, Anchor, DynFlags, Entry, Image, Ruleset, Run, TableFlags, TableKind};
+use pfvm::image::{self, Anchor, DynFlags, Entry, Image, Ruleset, Run, Section, TableFlags, TableKind};
 use pfvm::rule::{Limits, Options, RulesetId, Syncookies, TIMEOUTS, Timeout};
 use std::collections::HashMap;
 
@@ -62,13 +62,24 @@ pub struct Stats {
     pub bytes: usize,
 }
 
-/// Writes the image of a configuration.
+/// Writes the image of a configuration and reads it back.
 ///
 /// # Errors
 /// Rules that cannot be translated, or more of something than the format holds.
 pub fn build(config: &Config, passes: Passes, extras: &Extras<'_>) -> Result<(Vec<u8>, Stats), BuildError> {
-    let mut program = lower::lower(config, passes)?;
+    let (bytes, stats) = write(config, passes, extras)?;
+    Image::parse(&bytes)?;
+    Ok((bytes, stats))
+}
+
+/// Writes the image of a configuration; the caller reads it back.
+pub(crate) fn write(config: &Config, passes: Passes, extras: &Extras<'_>) -> Result<(Vec<u8>, Stats), BuildError> {
     let placed = lower::rulesets(config);
+    let count = placed.iter().map(|p| p.rules.rules.len()).sum();
+    if u32::try_from(count).map_or(true, |n| n > Section::Rules.limit()) {
+        return Err(LowerError::TooMany { what: "rules", count }.into());
+    }
+    let mut program = lower::lower(config, passes)?;
     let mut writer =
         Writer { parts: Parts::default(), names: std::mem::take(&mut program.names), seen: HashMap::new() };
     writer.options(&config.options)?;
@@ -82,7 +93,6 @@ pub fn build(config: &Config, passes: Passes, extras: &Extras<'_>) -> Result<(Ve
     writer.constants();
     writer.parts.prints = extras.prints.to_vec();
     let bytes = encode(&writer.parts);
-    Image::parse(&bytes)?;
     let stats = Stats {
         rules: writer.parts.rules.len(),
         code: writer.parts.code.len(),

@@ -279,6 +279,9 @@ impl Builder<'_> {
             let (a, b) = (self.node(narrow, ctx), self.node(wide, ctx));
             return self.push(Node::Both(a, b));
         }
+        if let Some(cut) = self.cheap_switch(list, &cuts) {
+            return self.switch(list, ctx, cut, true);
+        }
         match self.best_coarse(list, &ctx, &cuts) {
             Some(cut) => self.switch(list, ctx, &cut, false),
             None => self.leaf(list, &ctx),
@@ -326,8 +329,9 @@ impl Builder<'_> {
         let mut copies = 0_usize;
         for &i in list {
             let span = self.item(i).map_or(bound, |it| it.span(dim)).meet(bound);
-            let (from, to) = span
-                .map_or((0, 0), |s| (starts.partition_point(|&p| p < s.lo), starts.partition_point(|&p| p <= s.hi)));
+            let (from, to) = span.map_or((0, 0), |s| {
+                (starts.partition_point(|&p| p <= s.lo).saturating_sub(1), starts.partition_point(|&p| p <= s.hi))
+            });
             if let Some(c) = change.get_mut(from) {
                 *c = c.saturating_add(1);
             }
@@ -354,6 +358,14 @@ impl Builder<'_> {
         let room = self.limits.copies.saturating_sub(self.copies);
         let most = list.len().saturating_mul(4).saturating_add(64).min(room);
         cuts.iter().filter(|c| c.copies <= most && c.crowd < n * 0.75).min_by(|a, b| a.crowd.total_cmp(&b.crowd))
+    }
+
+    /// A dimension that parts nothing, and costs next to nothing: once it is decided, rules may turn out to stand
+    /// behind one that certainly holds.
+    fn cheap_switch<'c>(&self, list: &[usize], cuts: &'c [Cut]) -> Option<&'c Cut> {
+        let most = list.len().saturating_add(list.len() / 4);
+        let long = self.want == Want::First && list.len() > self.limits.leaf.saturating_mul(4);
+        cuts.iter().filter(|c| long && c.copies <= most).min_by(|a, b| a.crowd.total_cmp(&b.crowd))
     }
 
     /// A few intervals of about equally many ends each, in the dimension where that helps most for its copies.
@@ -533,6 +545,42 @@ mod tests {
             }
         }
         it
+    }
+
+    /// Items wide in both ports: only coarse intervals part them.
+    fn stripe(r: &mut Rng) -> Item {
+        let mut it = Item::any();
+        for d in [Dim::Sport, Dim::Dport] {
+            let lo = r.below(60_000);
+            assert!(it.narrow(d, Span { lo, hi: lo + r.below(5_000) }));
+        }
+        it
+    }
+
+    #[test]
+    fn coarse_intervals_lose_nothing() {
+        let mut r = Rng(9);
+        let items: Vec<Item> = (0..600).map(|_| stripe(&mut r)).collect();
+        for want in [Want::First, Want::All] {
+            let g = Graph::build(&items, want, Limits { copies: 6000, ..Limits::for_items(items.len()) });
+            for _ in 0..2000 {
+                let it = &items[usize::try_from(r.below(600)).unwrap()];
+                let at = |d: Dim, r: &mut Rng| Some(it.span(d).lo + r.below(5_100));
+                let (s, d) = (at(Dim::Sport, &mut r), at(Dim::Dport, &mut r));
+                let packet = [Some(0), Some(0), Some(6), Some(1), Some(2), s, d];
+                let holds = |it: &Item| {
+                    [Dim::Sport, Dim::Dport]
+                        .iter()
+                        .all(|&d| packet[d.index()].is_some_and(|v| it.span(d).lo <= v && v <= it.span(d).hi))
+                };
+                let mut right: Vec<usize> =
+                    items.iter().enumerate().filter(|(_, it)| holds(it)).map(|(i, _)| i).collect();
+                if want == Want::First {
+                    right.truncate(1);
+                }
+                assert_eq!(find(&g, &items, &packet, want), right);
+            }
+        }
     }
 
     #[test]
