@@ -51,5 +51,5 @@ fn each_place_is_the_rule_at_fault() {
     assert_eq!(lines("duplicate-rule.bad.conf", Lint::DuplicateRule), [4]);
     assert_eq!(lines("impossible-rule.bad.conf", Lint::ImpossibleRule), [3, 4, 5]);
     assert_eq!(lines("idle-table.bad.conf", Lint::IdleTable), [1, 2]);
-    assert_eq!(lines("stateless-options.bad.conf", Lint::StatelessOptions), [1, 2, 3]);
+    assert_eq!(lines("stateless-options.bad.conf", Lint::StatelessOptions), [1, 2]);
 }

@@ -277,7 +277,7 @@ The macro is defined and never used. A misspelt name is the usual cause.";
     LINT_ANY = 3010, "everything let in from outside", [], "\
 The rule lets any host reach any other through an external interface.";
     LINT_STATE_OPTIONS = 3011, "state options without effect", [], "\
-The rule makes no state of the kind its state options speak of: a block rule, or a timeout of another protocol.";
+The rule makes no state of the kind its state options speak of: a timeout of another protocol, connections of UDP.";
     LINT_ANTISPOOF = 3012, "antispoof on an interface whose address changes", [], "\
 `antispoof for if` takes the addresses of the moment; with DHCP write `antispoof for (if)`.";
     OTHER = 9999, "error", [], "\

@@ -3,7 +3,7 @@
 use super::contain::ports;
 use super::{Finding, Lint};
 use crate::facts::Facts;
-use crate::ruleset::{Action, AddrSpec, Af, Config, Direction, Endpoint, Keep, Pool, Rule, StateOptions, Timeout};
+use crate::ruleset::{Action, AddrSpec, Af, Config, Direction, Endpoint, Pool, Rule, Timeout};
 
 const ICMP: u8 = 1;
 const TCP: u8 = 6;
@@ -73,12 +73,6 @@ fn open_to_all(rule: &Rule, facts: &Facts) -> bool {
 
 /// Which state options cannot act, if any.
 fn idle_state_options(rule: &Rule) -> Option<&'static str> {
-    let set = rule.state != StateOptions::default();
-    match rule.action {
-        Action::Block if rule.keep != Keep::No && set => return Some("a `block` rule makes no state"),
-        Action::Block => return None,
-        _ => {}
-    }
     let proto = rule.proto?;
     let timeout = |t: &Timeout| rule.state.timeouts.get(*t as usize).is_some_and(|&n| n != 0);
     if proto != TCP && (rule.state.max_src_conn != 0 || rule.state.max_src_conn_rate.0 != 0) {
