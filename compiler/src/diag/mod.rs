@@ -1,6 +1,6 @@
 //! What is wrong, where, and what to do: the one shape of every message of the compiler.
 //!
-//! A [`Diagnostic`] is data. It is shown as pfctl's line ([`Diagnostic::pfctl_line`]), as a code frame ([`frame`]) or
+//! A [`Diagnostic`] is data. It is shown as pfctl's line ([`Diagnostic::pfctl_line`]), as a code frame ([`frame()`]) or
 //! for programs ([`json`], [`sarif`]); the codes and their explanations are [`codes`].
 //!
 //! **Invariant:** spans may be stale or empty; showing a diagnostic never fails for it.

@@ -1,6 +1,6 @@
 //! What a ruleset becomes on its way, as text a person reads.
 //!
-//! Holds one function a stage: [`tokens`], [`ast`], [`rules`]; and [`Listing`] of an image, for its code and its graph.
+//! Holds one function a stage: [`tokens()`], [`ast()`]; and [`Listing`] of an image, for its code and its graph.
 //! Texts carry colours as escape sequences: write them through `anstream`, which drops them where they are not wanted.
 //! **Invariant:** nothing here decides anything, and no input makes it fail.
 

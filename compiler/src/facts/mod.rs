@@ -3,7 +3,7 @@
 //! Holds interfaces with their groups and addresses, host names, users, groups, routing tables and OS fingerprint names
 //! as plain data, and answers the lookups that pfctl makes with `getifaddrs`, `SIOCGIFGMEMB`, `getaddrinfo`,
 //! `getpwnam` … on the live machine. Services and protocols come from tables shipped here ([`names`]).
-//! A file is read by [`file`], the live machine by [`live`].
+//! A file is read by [`mod@file`], the live machine by [`live`].
 //!
 //! **Invariant:** a lookup depends on this data alone, so the same rules and facts give the same program anywhere.
 

@@ -2,7 +2,7 @@
 //!
 //! Holds the straight translation (rule by rule, each a row of tests and what it does) and the classified one, in which
 //! long runs of pure rules are decided by a graph. Both answer the same for every packet.
-//! **Invariant:** rules are numbered ruleset by ruleset, in order: [`Plan::rulesets`] lists them as the image does.
+//! **Invariant:** rules are numbered ruleset by ruleset, in order: [`crate::image`] lists them as the image does.
 //!
 //! Source: OpenBSD 7.8 `sys/net/pf.c` (`pf_match_rule`, `pf_calc_skip_steps`).
 

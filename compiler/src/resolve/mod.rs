@@ -4,9 +4,9 @@
 //! options and tables as they are read, rules when the file is done. Everything a message depends on is kept as pfctl
 //! keeps it, its oddities included, because the answer is compared to the byte.
 //!
-//! [`load`] is the way in for tools and the code generator: one file, no output, a [`Config`] or the problems.
+//! [`load`] is the way in for tools and the code generator: one file, no output, a [`crate::ruleset::Config`] or the problems.
 //!
-//! **Invariant:** no [`Config`] leaves this module when an error was said.
+//! **Invariant:** no [`crate::ruleset::Config`] leaves this module when an error was said.
 //! **Invariant:** expansion is bounded ([`LIMIT_RULES`]): a few nested lists cannot fill the memory.
 //!
 //! Source: OpenBSD 7.8 `parse.y`, `pfctl_parser.c`, `pfctl.c`.

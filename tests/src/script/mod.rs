@@ -21,7 +21,7 @@
 //! * `tick`: time passes. `pfctl ARGS`: a command. `load [ANCHOR] RULES`: rules, `;` between them.
 //! * `×N` (or `*N`) before the direction: the packet N times, source port or ICMP identifier one more each time.
 //!
-//! Below it, after `->`, what must hold, see [`run`]. The host is that of the stories: em0 inside, 10.0.0.1/24; em1
+//! Below it, after `->`, what must hold, see [`run()`]. The host is that of the stories: em0 inside, 10.0.0.1/24; em1
 //! outside, 192.0.2.1/24; em2 with 172.16.0.1/24; IPv6 2001:db8:a::1, :b::1, :c::1; the default route leaves by em1.
 
 pub mod packet;

@@ -4,7 +4,7 @@
 //!
 //! * `pass`, `drop`, `consumed`: the verdict; `forwarded`, `local`, … what forwarding did.
 //! * `reason=R`, `rule=N` (`-1`: none), `anchor=A`, `tag=T`, `if=IF`: of the first decision, of the way out.
-//! * `out.FIELD`, `in.FIELD`: of the packet that came out, or came through the first run; see [`packet::Seen::field`].
+//! * `out.FIELD`, `in.FIELD`: of the packet that came out, or came through the first run; by name.
 //! * `sent=N`: packets the filter or host sent besides; `sent0.FIELD`, `sent0.via`, `sent0.if`, `sent0.nexthop`.
 //! * `states=N`, `state0.FIELD` (a path into the state as the stories show it).
 //! * `count.NAME=N`: how much a reason or limit counter rose in this step (`_` for blanks).

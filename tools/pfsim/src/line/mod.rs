@@ -6,7 +6,7 @@
 //! in on em0 udp [2001:db8::7]:53 > [2001:db8:1::1]:4000 len 120
 //! in on em0 udp 192.0.2.7 > 198.51.100.1 frag 1480 len 500
 //! ```
-//! Holds the parser ([`Line::parse`]), the text of a packet ([`show`]) and its bytes ([`Line::bytes`]).
+//! Holds the parser ([`Line::parse`]), the text of a packet ([`show()`]) and its bytes ([`Line::bytes`]).
 //! **Invariant:** the bytes of a line are a well-formed packet with right checksums.
 
 mod build;
