@@ -89,6 +89,24 @@ pub fn fingerprints(path: &Path) -> Fingerprints {
     Fingerprints::parse("pf.os", &text).0
 }
 
+/// Steps of a file's stories that differ, by story name and place; a story that cannot be played has all its steps here.
+///
+/// # Errors
+/// [`StoryError`].
+pub fn differing(path: &Path) -> Result<(Score, Vec<(String, usize)>), StoryError> {
+    let prints = fingerprints(path);
+    let (mut total, mut out) = (Score::default(), Vec::new());
+    for s in read(path)? {
+        let report = play(&s, &prints);
+        total.add(&report);
+        match report.broken {
+            Some(_) => out.extend((0..s.steps.len()).map(|i| (s.name.clone(), i))),
+            None => out.extend(report.differences.iter().map(|(i, _)| (s.name.clone(), *i))),
+        }
+    }
+    Ok((total, out))
+}
+
 /// Replays the stories of a file whose names are given, or begin with one given; all when none is. Prints a line a
 /// family, and with `verbose` what differs. Gives the total.
 ///

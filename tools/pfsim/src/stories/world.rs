@@ -57,14 +57,16 @@ fn ttl(bytes: &[u8]) -> u8 {
     bytes.get(if family(bytes) == Af::Inet { 8 } else { 7 }).copied().unwrap_or(0)
 }
 
-/// One hop less; the IPv4 checksum follows.
+/// One hop less.
 fn hop(bytes: &mut [u8]) {
     match family(bytes) {
         Af::Inet => {
             bytes[8] -= 1;
-            let sum = u32::from(u16::from_be_bytes([bytes[10], bytes[11]])) + 0x100;
-            let sum = (sum & 0xffff) + (sum >> 16);
-            bytes[10..12].copy_from_slice(&u16::try_from(sum).unwrap_or(0).to_be_bytes());
+            // The output path computes the header checksum anew.
+            let hlen = (usize::from(bytes[0] & 15) * 4).min(bytes.len());
+            bytes[10..12].fill(0);
+            let sum = pfvm::wire::checksum::of(&bytes[..hlen]);
+            bytes[10..12].copy_from_slice(&sum.to_be_bytes());
         }
         Af::Inet6 => bytes[7] -= 1,
     }
