@@ -42,7 +42,7 @@ use crate::state::table::StateTable;
 use crate::verify::{Body, Program};
 
 pub use hooks::send_error;
-pub use order::Seen;
+pub use order::{Arriving, BATCH, Seen};
 pub use outcome::{Carried, Outcome, Replaced, SendTo, Verdict};
 
 /// Everything that outlives a packet.

@@ -29,6 +29,22 @@ pub struct Seen {
     pub iface: u16,
 }
 
+/// Packets of one batch at most.
+pub const BATCH: usize = 32;
+
+/// A packet of a batch.
+#[derive(Debug)]
+pub struct Arriving<'b, 'p> {
+    /// The packet.
+    pub pkt: &'b mut Packet<'p>,
+    /// Its offload facts.
+    pub meta: &'b PktMeta,
+    /// Where it is seen.
+    pub seen: Seen,
+    /// What it carries.
+    pub carried: Carried,
+}
+
 /// A packet that was described.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Arrived {
@@ -69,6 +85,22 @@ impl Engine {
             }
         };
         self.normalized(pkt, meta, Arrived { pd, seen, carried }, room, host)
+    }
+
+    /// Decides about packets strictly in order, as one by one: `done` is told of each before the next is looked at, with
+    /// the bytes that replace it when it was reassembled.
+    pub fn process_batch<H: Host>(
+        &mut self,
+        batch: &mut [Arriving<'_, '_>],
+        room: &mut [u8],
+        host: &mut H,
+        mut done: impl FnMut(usize, &Outcome, Option<&[u8]>),
+    ) {
+        for (i, a) in batch.iter_mut().take(BATCH).enumerate() {
+            let out = self.process(a.pkt, a.meta, a.seen, a.carried, room, host);
+            let whole = out.replaced.and_then(|r| room.get(r.at..)?.get(..r.len));
+            done(i, &out, whole);
+        }
     }
 
     /// Sets what only the host knows.

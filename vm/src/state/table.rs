@@ -580,4 +580,95 @@ mod tests {
         assert_eq!(t.len(), 3);
         assert!(t.holds(&key(9, UDP), KeySide::Wire) && !t.holds(&key(0, UDP), KeySide::Stack));
     }
+
+    /// The table as pf has it: a list of states for each key, bound ones put in front, floating ones behind.
+    #[derive(Default)]
+    struct Model {
+        lists: std::collections::HashMap<StateKey, Vec<u32>>,
+        states: std::collections::HashMap<u32, (StateKey, StateKey, Direction, u16)>,
+    }
+
+    impl Model {
+        fn free(&self, key: &StateKey, dir: Direction, kif: u16) -> bool {
+            let rival = |s: &u32| self.states[s].2 == dir && self.states[s].3 == kif;
+            !self.lists.get(key).is_some_and(|l| l.iter().any(rival))
+        }
+
+        fn insert(&mut self, slot: u32, wire: StateKey, stack: StateKey, dir: Direction, kif: u16) {
+            self.states.insert(slot, (wire, stack, dir, kif));
+            let keys = if wire == stack { vec![wire] } else { vec![wire, stack] };
+            for k in keys {
+                let list = self.lists.entry(k).or_default();
+                let at = if kif == FLOATING { list.len() } else { 0 };
+                list.insert(at, slot);
+            }
+        }
+
+        fn remove(&mut self, slot: u32) {
+            self.states.remove(&slot);
+            for l in self.lists.values_mut() {
+                l.retain(|s| *s != slot);
+            }
+        }
+
+        fn find(&self, key: &StateKey, dir: Direction, kif: u16) -> Option<u32> {
+            let fits = |s: &&u32| {
+                let (wire, stack, _, k) = &self.states[*s];
+                (*k == FLOATING || *k == kif) && key == if dir == Direction::In { wire } else { stack }
+            };
+            self.lists.get(key)?.iter().find(fits).copied()
+        }
+    }
+
+    #[test]
+    fn a_naive_model_agrees_over_random_lives() {
+        let mut x = 0x2545_f491_4f6c_dd1d_u64;
+        let mut below = |n: u64| {
+            x ^= x << 13;
+            x ^= x >> 7;
+            x ^= x << 17;
+            (x >> 16) % n
+        };
+        let (mut t, mut m) = (StateTable::new(24, [7, 8]).unwrap(), Model::default());
+        for _ in 0..20_000 {
+            let dir = if below(2) == 0 { Direction::In } else { Direction::Out };
+            let kif = [FLOATING, 1, 2][usize::try_from(below(3)).unwrap()];
+            let wire = key(u8::try_from(below(6)).unwrap(), UDP);
+            match below(4) {
+                0 | 1 => {
+                    let stack = if below(3) == 0 { key(u8::try_from(below(6)).unwrap(), UDP) } else { wire };
+                    let mut s = State::new(&wire, &stack, dir);
+                    s.kif = kif;
+                    let Some(slot) = t.take(s, None) else {
+                        assert_eq!(m.states.len(), 24);
+                        continue;
+                    };
+                    let free = m.free(&wire, dir, kif) && (wire == stack || m.free(&stack, dir, kif));
+                    let mut attached = t.attach(slot, KeySide::Wire) == Attach::Done;
+                    if attached && wire != stack && t.attach(slot, KeySide::Stack) != Attach::Done {
+                        t.detach(slot, KeySide::Wire);
+                        attached = false;
+                    }
+                    assert_eq!(attached, free);
+                    if attached {
+                        t.settle(slot);
+                        m.insert(slot, wire, stack, dir, kif);
+                    } else {
+                        t.give(slot);
+                    }
+                }
+                2 => {
+                    let mut slots: Vec<u32> = m.states.keys().copied().collect();
+                    slots.sort_unstable();
+                    if let Some(&slot) = slots.get(usize::try_from(below(24)).unwrap()) {
+                        assert!(t.remove(slot).is_some());
+                        m.remove(slot);
+                    }
+                }
+                _ => assert_eq!(t.find(&wire, dir, kif), m.find(&wire, dir, kif)),
+            }
+            assert_eq!(usize::try_from(t.len()).unwrap(), m.states.len());
+        }
+        assert_eq!(t.iter().count(), m.states.len());
+    }
 }
