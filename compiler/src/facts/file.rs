@@ -274,6 +274,21 @@ mod tests {
     }
 
     #[test]
+    fn wildcards_where_names_are_long() {
+        let mut facts =
+            Facts::parse("name_limit = 256\n[[interface]]\nname = 'Ethernet 2'\naddresses = ['10.0.0.1/8']").unwrap();
+        for yes in ["Ethernet*", "*net*", "ethernet *2", "*"] {
+            assert!(facts.is_member("Ethernet 2", yes), "{yes}");
+            assert_eq!(texts(&facts, yes, Wanted::default()), ["10.0.0.1/32%0"], "{yes}");
+        }
+        for no in ["Wi-Fi*", "Ethernet*3", "net*", "*2*2"] {
+            assert!(!facts.is_member("Ethernet 2", no), "{no}");
+        }
+        facts.name_limit = 0;
+        assert!(!facts.is_member("Ethernet 2", "Ethernet*"), "a star is a character to pf");
+    }
+
+    #[test]
     fn bad_files_say_where() {
         let wrong = |text: &str| Facts::parse(text).unwrap_err().to_string();
         assert!(wrong("[[interface]]\nname='a'\nflags=['odd']").contains("unknown flag `odd`"));

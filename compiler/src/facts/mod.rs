@@ -140,7 +140,19 @@ impl Facts {
     /// Whether the interface is in the group.
     #[must_use]
     pub fn is_member(&self, iface: &str, group: &str) -> bool {
-        self.interface(iface).is_some_and(|i| group == "all" || i.groups.iter().any(|g| g == group))
+        self.interface(iface).is_some_and(|i| self.groups_with(i, group))
+    }
+
+    /// Whether the interface is in the group, by name or because its own name meets the wildcard.
+    fn groups_with(&self, interface: &Interface, group: &str) -> bool {
+        group == "all" || interface.groups.iter().any(|g| g == group) || self.meets(group, &interface.name)
+    }
+
+    /// Whether `pattern` is a wildcard such as `Ethernet*` and the name meets it, in whatever case.
+    ///
+    /// Only where names may be longer than pf's, as on Windows: to pf a star is a character like any other.
+    fn meets(&self, pattern: &str, name: &str) -> bool {
+        self.name_limit > IFNAMSIZ && pattern.contains('*') && wildcard(&pattern.to_lowercase(), &name.to_lowercase())
     }
 
     /// Whether the address belongs to one of the interfaces.
@@ -152,8 +164,7 @@ impl Facts {
     /// Members of a group in interface order; `None` when there is no such group. Every interface is in `all`.
     #[must_use]
     pub fn group(&self, name: &str) -> Option<Vec<&Interface>> {
-        let members: Vec<_> =
-            self.interfaces.iter().filter(|i| name == "all" || i.groups.iter().any(|g| g == name)).collect();
+        let members: Vec<_> = self.interfaces.iter().filter(|i| self.groups_with(i, name)).collect();
         (!members.is_empty()).then_some(members)
     }
 
@@ -314,6 +325,21 @@ impl Loader for Files {
         }
         Disk.read(name)
     }
+}
+
+/// Whether a text meets a pattern in which `*` stands for any characters.
+fn wildcard(pattern: &str, text: &str) -> bool {
+    let Some((first, rest)) = pattern.split_once('*') else { return pattern == text };
+    let Some(mut text) = text.strip_prefix(first) else { return false };
+    let mut pieces = rest.split('*').peekable();
+    while let Some(piece) = pieces.next() {
+        if pieces.peek().is_none() {
+            return text.ends_with(piece);
+        }
+        let Some(at) = text.find(piece) else { return false };
+        text = text.get(at + piece.len()..).unwrap_or_default();
+    }
+    true
 }
 
 /// Whether an interface is meant by `name`: its own name, or the letters before its number.

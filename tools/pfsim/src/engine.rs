@@ -145,8 +145,13 @@ impl Whole {
         let mut machine = Machine::new(facts);
         let asked = program.options().map_or_else(|| default_options().limits, |options| options.limits);
         let mut engine = Engine::new(&limits(&asked), &mut machine).map_err(|_| LoadError::Memory)?;
-        let grouped: Vec<Vec<&str>> =
-            facts.interfaces.iter().map(|i| i.groups.iter().map(String::as_str).chain(["all"]).collect()).collect();
+        // What the image calls an interface by, besides its name: groups and wildcards.
+        let called: Vec<&str> = image.ifaces().map(|name| image.text(name)).collect();
+        let grouped: Vec<Vec<&str>> = facts
+            .interfaces
+            .iter()
+            .map(|i| called.iter().copied().filter(|name| facts.is_member(&i.name, name)).chain(["all"]).collect())
+            .collect();
         let live = facts.interfaces.iter().zip(&grouped).zip(1..).map(|((interface, groups), index)| Live {
             index,
             name: &interface.name,
