@@ -124,7 +124,7 @@ impl Engine {
         let mut word = || u64::from(random.random_u32()) << 32 | u64::from(random.random_u32());
         let mut table = StateTable::new(limits.states, [word(), word()])?;
         table.set_limit(limits.states);
-        Ok(Self {
+        let mut engine = Self {
             table,
             nodes: SrcNodes::new(limits.src_nodes, [word(), word()])?,
             rules: rules::RuleBook::new()?,
@@ -147,6 +147,9 @@ impl Engine {
             fuel: DEFAULT_FUEL,
             pool_states: Vec::new(),
             next_slow: 0,
-        })
+        };
+        // Addresses come from outside: where they fall in a table's index must not be foretold.
+        engine.tables.all.rekey((word(), word()));
+        Ok(engine)
     }
 }
