@@ -41,8 +41,12 @@ impl Engine {
     /// Puts programs in force: the main one first. `changed` is the one that is new, `None` for all; the others keep
     /// their rules and what is counted at them.
     ///
+    /// **Invariant:** no packet is decided by a mixture. Programs that do not go together are refused before anything is
+    /// touched; should memory run out later, everything is dropped until a load succeeds.
+    ///
     /// # Errors
-    /// [`LoadError`]; what was in force stays so, though tables may have been made.
+    /// [`LoadError`]: after [`LoadError::Reject`] what was in force stays so, after [`LoadError::Memory`] the engine is
+    /// shut.
     pub fn load<H: Host>(
         &mut self,
         programs: Vec<Program>,
@@ -51,8 +55,25 @@ impl Engine {
         follow: &Follow<'_>,
         host: &mut H,
     ) -> Result<(), LoadError> {
+        let grove = Grove::bind(programs)?;
+        self.shut = true;
+        self.put(grove.units(), changed, live, follow, host)?;
+        self.forest = Some(grove);
+        self.shut = false;
+        Ok(())
+    }
+
+    /// Binds the names of programs and takes over their rules, pools and options.
+    fn put<H: Host>(
+        &mut self,
+        programs: &[Program],
+        changed: Option<UnitId>,
+        live: &[Live<'_>],
+        follow: &Follow<'_>,
+        host: &mut H,
+    ) -> Result<(), LoadError> {
         let now = Self::now(host);
-        let refs = refs(&programs)?;
+        let refs = refs(programs)?;
         self.tables.bind(refs.iter().copied(), changed, follow)?;
         self.tags.bind(&refs)?;
         self.ifaces.bind(live, &refs)?;
@@ -60,7 +81,7 @@ impl Engine {
         let count = u16::try_from(programs.len()).unwrap_or(u16::MAX);
         for unit in (0..count).map(UnitId) {
             if changed.is_none_or(|c| c == unit) {
-                self.load_unit(&programs, unit, now, host)?;
+                self.load_unit(programs, unit, now, host)?;
             }
         }
         for unit in (count..self.loaded).map(UnitId) {
@@ -73,7 +94,6 @@ impl Engine {
             let options = *options;
             self.set_options(&options, now, host);
         }
-        self.forest = Some(Grove::bind(programs)?);
         Ok(())
     }
 
@@ -129,8 +149,9 @@ impl Engine {
         self.table.set_limit(options.limits.states);
     }
 
-    /// Takes the programs out of the engine, to load them again with others.
+    /// Takes the programs out of the engine, to load them again with others. Until then everything is dropped.
     pub fn take_programs(&mut self) -> Vec<Program> {
+        self.shut = self.forest.is_some();
         self.forest.take().map_or_else(Vec::new, Grove::into_units)
     }
 }

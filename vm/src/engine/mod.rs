@@ -66,6 +66,8 @@ pub struct Engine {
     pub options: Options,
     /// Whether packets are looked at at all (`pfctl -e`, `-d`).
     pub running: bool,
+    /// Whether a load stopped half way or is under way: everything is dropped (`memory`).
+    shut: bool,
     /// Fragments waiting for the rest.
     pub frags: FragCache,
     /// Half-open TCP states.
@@ -134,6 +136,7 @@ impl Engine {
             tags: ifaces::Tags::default(),
             options: default_options(),
             running: true,
+            shut: false,
             frags: FragCache::new(limits.frags, limits.frags.saturating_mul(2048).min(FRAG_BYTES), (word(), word()))?,
             half_open: 0,
             cookies: SynCookies::new(),

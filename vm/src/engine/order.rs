@@ -77,6 +77,10 @@ impl Engine {
             carried.diverted &= carried.generated;
             return Outcome::untouched(default, carried);
         }
+        if self.shut {
+            self.counters.reason(DropReason::Memory);
+            return self.refused(pkt, seen, carried, DropReason::Memory);
+        }
         let pd = match describe(pkt, meta, seen.af, seen.dir, seen.iface) {
             Ok(pd) => pd,
             Err(refusal) => {

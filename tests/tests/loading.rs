@@ -1,0 +1,120 @@
+//! What a refused or failed load leaves behind: never a mixture, never an open door.
+
+use pfc::compile::{BUDGET, Options, compile};
+use pfc::facts::Facts;
+use pfc::source::Sources;
+use pfvm::engine::ifaces::Live;
+use pfvm::engine::load::LoadError;
+use pfvm::engine::{Carried, Engine, Seen, Verdict, default_options};
+use pfvm::host::{Hop, Host, Random};
+use pfvm::image::Image;
+use pfvm::packet::{DropReason, Packet, PktMeta};
+use pfvm::rule::{Addr, Af, Direction, Limits};
+use pfvm::verify::Program;
+
+/// A host with nothing but a clock that stands still.
+struct Quiet(u32);
+
+impl Random for Quiet {
+    fn random_u32(&mut self) -> u32 {
+        self.0 = self.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        self.0
+    }
+}
+
+impl Host for Quiet {
+    fn now_ms(&self) -> u64 {
+        1_000_000
+    }
+    fn route(&self, _: Af, _: &Addr) -> Option<Hop> {
+        None
+    }
+    fn answers_for(&self, _: Af, _: &Addr) -> Option<Addr> {
+        None
+    }
+    fn own_address(&self, _: Af, _: u16, _: &Addr) -> Option<Addr> {
+        None
+    }
+    fn port_in_use(&self, _: u8, _: u16) -> bool {
+        false
+    }
+    fn send(&mut self, _: &[u8], _: Af, _: bool, _: u16) {}
+}
+
+fn image(rules: &str) -> Vec<u8> {
+    let mut sources = Sources::disk();
+    let file = sources.add("test", rules.as_bytes().to_vec());
+    let outcome = compile(&mut sources, file, &Facts::default(), &Options::default());
+    outcome.compiled.unwrap_or_else(|| panic!("{:?}", outcome.diagnostics)).image
+}
+
+fn program(bytes: &[u8]) -> Program {
+    Program::verify(&Image::parse(bytes).unwrap(), BUDGET).unwrap()
+}
+
+fn load(engine: &mut Engine, program: Program, host: &mut Quiet) -> Result<(), LoadError> {
+    let live = [Live { index: 1, name: "em0", groups: &["all"], loopback: false }];
+    engine.load(vec![program], None, &live, &|_, _, _| {}, host)
+}
+
+/// What becomes of a UDP datagram that comes in.
+fn decide(engine: &mut Engine, host: &mut Quiet) -> (Verdict, DropReason) {
+    let mut bytes = [
+        0x45, 0, 0, 28, 0, 1, 0, 0, 64, 17, 0, 0, 192, 0, 2, 7, 10, 0, 0, 1, // IPv4
+        0x9c, 0x40, 0, 53, 0, 8, 0, 0, // UDP
+    ];
+    let mut room = vec![0; 2048];
+    let seen = Seen { af: Af::Inet, dir: Direction::In, forwarded: false, iface: 1 };
+    let mut packet = Packet::whole(&mut bytes);
+    let out = engine.process(&mut packet, &PktMeta::default(), seen, Carried::default(), &mut room, host);
+    (out.verdict, out.reason)
+}
+
+fn engine(tables: u32, host: &mut Quiet) -> Engine {
+    let small = Limits { states: 100, src_nodes: 10, frags: 10, tables, ..default_options().limits };
+    Engine::new(&small, host).unwrap()
+}
+
+#[test]
+fn a_damaged_image_leaves_the_old_rules() {
+    let mut host = Quiet(1);
+    let mut engine = engine(4, &mut host);
+    load(&mut engine, program(&image("block all\n")), &mut host).unwrap();
+    assert_eq!(decide(&mut engine, &mut host), (Verdict::Drop, DropReason::Match));
+    let good = image("pass all\n");
+    for at in 0..good.len() {
+        let mut bad = good.clone();
+        bad[at] ^= 0x40;
+        let refused = match Image::parse(&bad) {
+            Ok(image) => Program::verify(&image, BUDGET).is_err(),
+            Err(_) => true,
+        };
+        assert!(refused, "byte {at}: the digest covers every byte");
+    }
+    assert_eq!(decide(&mut engine, &mut host), (Verdict::Drop, DropReason::Match));
+}
+
+#[test]
+fn a_load_that_runs_out_of_memory_shuts_the_engine_until_one_succeeds() {
+    let mut host = Quiet(1);
+    let mut engine = engine(1, &mut host);
+    load(&mut engine, program(&image("pass no state\n")), &mut host).unwrap();
+    assert_eq!(decide(&mut engine, &mut host).0, Verdict::Pass);
+    let tables: String =
+        (0..8).map(|n| format!("table <t{n}> persist {{ 10.0.0.{n} }}\npass from <t{n}> no state\n")).collect();
+    let failed = load(&mut engine, program(&image(&tables)), &mut host);
+    assert!(matches!(failed, Err(LoadError::Memory(_))), "{failed:?}");
+    assert_eq!(decide(&mut engine, &mut host), (Verdict::Drop, DropReason::Memory));
+    load(&mut engine, program(&image("pass no state\n")), &mut host).unwrap();
+    assert_eq!(decide(&mut engine, &mut host).0, Verdict::Pass);
+}
+
+#[test]
+fn programs_taken_out_leave_the_door_shut() {
+    let mut host = Quiet(1);
+    let mut engine = engine(4, &mut host);
+    assert_eq!(decide(&mut engine, &mut host).0, Verdict::Pass, "no rules at all is pass");
+    load(&mut engine, program(&image("block all\n")), &mut host).unwrap();
+    drop(engine.take_programs());
+    assert_eq!(decide(&mut engine, &mut host), (Verdict::Drop, DropReason::Memory));
+}
