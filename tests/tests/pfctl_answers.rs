@@ -213,3 +213,54 @@ fn openbsd_regress_refused() {
         assert_eq!(format!("{err}{out}"), String::from_utf8(wanted).unwrap(), "{case}");
     }
 }
+
+/// The numbered rules of a listing, without what only a kernel knows: counts of table addresses, random table names.
+fn numbered_rules(listing: &str) -> Vec<String> {
+    let rules = listing.lines().map(str::trim).filter(|line| line.starts_with('@'));
+    rules.map(|line| without_counts(line.trim_end_matches('{').trim_end())).collect()
+}
+
+/// Drops `:0`, `:2` or `:*` before `>` and `)`, and what stands between `__automatic_` and the last number.
+fn without_counts(line: &str) -> String {
+    let mut out = String::new();
+    let mut rest = line;
+    while let Some(at) = rest.find(':') {
+        let (before, after) = rest.split_at(at);
+        let digits = after[1..].find(|c: char| !c.is_ascii_digit() && c != '*').map_or(after.len(), |n| n + 1);
+        let count = digits > 1 && after[digits..].starts_with(['>', ')']);
+        out.push_str(before);
+        out.push_str(if count { "" } else { ":" });
+        rest = &after[if count { digits } else { 1 }..];
+    }
+    out.push_str(rest);
+    match out.split_once("__automatic_").map(|(head, tail)| (head.to_owned(), tail.to_owned())) {
+        Some((head, tail)) => {
+            let (name, end) = tail.split_once('>').unwrap_or((&tail, ""));
+            format!("{head}__automatic_{}>{end}", name.rsplit('_').next().unwrap_or(name))
+        }
+        None => out,
+    }
+}
+
+/// The rules as OpenBSD's kernel lists them, plain and optimized. Its listing leaves out the rules of inline anchors in
+/// the three cases named.
+#[test]
+fn rules_as_the_kernel_lists_them() {
+    let Some(folder) = shared("pf/corpus/pf") else { return };
+    let facts = facts("openbsd");
+    for (suffix, level, flat) in [
+        (".loaded", OptimizerLevel::None, &[][..]),
+        (".optimized", OptimizerLevel::Basic, &["pf91", "pf92", "pf100"][..]),
+    ] {
+        let options = Options { optimize: Some(level), dry_run: true, verbose: 2, ..Options::default() };
+        let all = cases(&folder, suffix);
+        assert!(all.len() > 40, "{suffix}: {} cases", all.len());
+        for (case, wanted) in all.into_iter().filter(|(case, _)| !flat.contains(&case.as_str())) {
+            let input = std::fs::read(folder.join(format!("{case}.in"))).unwrap();
+            let loader = Layered { case: BTreeMap::new(), below: facts.loader(), folder: Some(folder.clone()) };
+            let (printed, _, _) = run(&facts, &options, &input, loader);
+            let wanted = numbered_rules(&String::from_utf8(wanted).unwrap());
+            assert_eq!(numbered_rules(&printed), wanted, "{case}{suffix}");
+        }
+    }
+}
