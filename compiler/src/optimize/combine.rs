@@ -4,7 +4,7 @@
 //! only. A group of [`THRESHOLD`] rules or more becomes its first rule with a table; smaller ones stay as they were, yet
 //! have used up a number, which shows in the names of later tables.
 
-use super::{TableNumbers, same_addr, same_details, same_effect};
+use super::{TableNumbers, reach, same_addr, same_details, same_effect};
 use crate::ruleset::{AddrSpec, Endpoint, Rule, Table, TableEntry};
 
 /// The number of addresses from which a table beats single rules.
@@ -33,12 +33,13 @@ struct Member {
 
 /// Merges what can be merged; tables are announced in the order of the rules that keep them.
 pub(super) fn merge(block: Vec<Rule>, numbers: &mut TableNumbers, tables: &mut Vec<Table>) -> Vec<Rule> {
+    let reach = reach(block.len());
     let mut members: Vec<Option<Member>> = block.into_iter().map(|rule| Some(Member { rule, group: None })).collect();
     let mut groups: Vec<Group> = Vec::new();
     for i in 0..members.len() {
         let (head, tail) = members.split_at_mut(i + 1);
         let Some(Some(first)) = head.last_mut() else { continue };
-        for slot in tail {
+        for slot in tail.iter_mut().take(reach) {
             let Some(second) = slot else { continue };
             let Some(side) = varying_side(first, second, &groups) else { continue };
             let g = *first.group.get_or_insert_with(|| {

@@ -3,17 +3,18 @@
 //! Every pair is compared in order: a later rule covered by an earlier one goes, else an earlier one covered by a later
 //! one goes. Quadratic in the superblock, as in pfctl.
 
-use super::{is_any, same_addr_in, same_details, same_effect};
+use super::{is_any, reach, same_addr_in, same_details, same_effect};
 use crate::ruleset::{AddrSpec, Endpoint, Rule};
 use std::net::IpAddr;
 
 /// Removes covered rules; the rest keeps its order.
 pub(super) fn remove(block: Vec<Rule>) -> Vec<Rule> {
+    let reach = reach(block.len());
     let mut rules: Vec<Option<Rule>> = block.into_iter().map(Some).collect();
     for i in 0..rules.len() {
         let (head, tail) = rules.split_at_mut(i + 1);
         let Some(slot) = head.last_mut() else { continue };
-        for later in tail {
+        for later in tail.iter_mut().take(reach) {
             let (Some(first), Some(second)) = (slot.as_ref(), later.as_ref()) else { continue };
             if covers(first, second) {
                 *later = None;

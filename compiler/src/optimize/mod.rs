@@ -5,6 +5,8 @@
 //! with a table ([`combine`]), and the rest is put in the order that makes pf's skip steps longest ([`reorder`]).
 //! The result means the same and is what `pfctl -sr` shows, so it is kept to the letter; our own code generator does
 //! not need it.
+//! **Invariant:** the work is bounded: in a superblock of more than 16 384 rules only neighbours are compared, and its
+//! order stays.
 //! **Invariant:** nothing moves across a rule that reads or writes what other rules see (labels, limits, probability,
 //! anchors, tags, logging, state and translation options).
 //!
@@ -57,6 +59,15 @@ pub fn ruleset(rules: Vec<Rule>, numbers: &mut TableNumbers) -> Optimized {
         rule.nr = nr;
     }
     done
+}
+
+/// Superblocks larger than this are not pfctl's business any more: it would compare for hours.
+const LARGE: usize = 16_384;
+
+/// How many later rules one is compared with, in a superblock of this size.
+fn reach(size: usize) -> usize {
+    const NEIGHBOURS: usize = 256;
+    if size > LARGE { NEIGHBOURS } else { size }
 }
 
 /// Cuts a ruleset into its superblocks, in order; none is empty.
@@ -171,4 +182,14 @@ fn same_addr_in(a: &AddrSpec, a_rule: &Rule, b: &AddrSpec, b_rule: &Rule) -> boo
         _ => 0,
     };
     same_addr(a, b) && bits(a, a_rule) == bits(b, b_rule)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_blocks_look_at_neighbours_only() {
+        assert_eq!([1, LARGE, LARGE + 1].map(reach), [1, LARGE, 256]);
+    }
 }

@@ -5,7 +5,7 @@
 //! are reordered in turn by the remaining criteria, so recursion is at most nine deep.
 //! **Invariant:** ties and list order follow pfctl's tail queues, since they decide the printed order.
 
-use super::{dynamic_bits, is_any};
+use super::{LARGE, dynamic_bits, is_any};
 use crate::ruleset::{AddrSpec, Af, Direction, DynMods, Op, Rule};
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -57,6 +57,10 @@ fn address(not: bool, addr: &AddrSpec, af: Option<Af>) -> Option<Value> {
 
 /// Appends the rules to `out` in their new order.
 pub(super) fn sort(block: Vec<Rule>, out: &mut Vec<Rule>) {
+    if block.len() > LARGE {
+        out.extend(block);
+        return;
+    }
     let mut rules: Vec<Option<Rule>> = block.into_iter().map(Some).collect();
     let mut order = Vec::with_capacity(rules.len());
     let all: Vec<usize> = (0..rules.len()).collect();

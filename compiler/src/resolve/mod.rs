@@ -40,7 +40,7 @@ use crate::optimize::TableNumbers;
 use crate::ruleset::{OptimizerLevel, Settings, Syncookies};
 
 /// Rules one file may expand to.
-pub const LIMIT_RULES: usize = 2_000_000;
+pub const LIMIT_RULES: usize = 500_000;
 
 /// How to read.
 #[derive(Clone, Debug, Default)]
