@@ -89,8 +89,8 @@ The number does not fit into 64 bits with a sign.";
 The file ends inside quotes. The caret points at the opening one.";
     INCLUDE = 6, "file cannot be included", ["failed to include file", "pushfile"], "\
 `include` needs a readable file; relative names start at the current directory. Files may include each other up to 64 deep.";
-    LIMIT = 7, "input too large", ["nested more than", "macros expand to", "statement has more than"], "\
-A limit that protects the compiler: lists 1000 deep, 1 048 576 words a statement, 32 MB of macro text in all.";
+    LIMIT = 7, "input too large", ["nested more than", "macros expand to", "statement has more than", "rules expand to more than"], "\
+A limit that protects the compiler: 500 000 rules, lists 1000 deep, 1 048 576 words a statement, 32 MB of macro text in all.";
     MACRO_NAME = 8, "macro name with white space", ["macro name cannot contain whitespace"], "\
 A macro is used as `$name` with letters, digits and underscores; a name with blanks could never be used.";
 
