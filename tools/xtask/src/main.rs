@@ -1,3 +1,46 @@
-//! Plan B: build tasks.
+//! Build tasks: `cargo xtask NAME`.
 
-fn main() {}
+use std::process::{Command, ExitCode};
+
+/// Tasks: name, what it does, what it runs with which environment.
+const TASKS: &[Task] = &[
+    Task {
+        name: "nightly",
+        about: "a million random rulesets and packets: evaluator, straight code and classified code agree",
+        args: &["test", "--release", "-p", "tests", "--test", "decisions", "--test", "text_roundtrip"],
+        env: &[("PF_CASES", "1000000")],
+    },
+    Task {
+        name: "bless",
+        about: "writes the tables of isa-spec.md anew",
+        args: &["test", "-p", "tests", "--test", "isa_spec"],
+        env: &[("PF_BLESS", "1")],
+    },
+];
+
+/// A run of cargo.
+struct Task {
+    name: &'static str,
+    about: &'static str,
+    args: &'static [&'static str],
+    env: &'static [(&'static str, &'static str)],
+}
+
+fn main() -> ExitCode {
+    let name = std::env::args().nth(1).unwrap_or_default();
+    let Some(task) = TASKS.iter().find(|t| t.name == name) else {
+        eprintln!("usage: cargo xtask TASK");
+        for task in TASKS {
+            eprintln!("  {:10} {}", task.name, task.about);
+        }
+        return ExitCode::from(2);
+    };
+    match Command::new("cargo").args(task.args).envs(task.env.iter().copied()).status() {
+        Ok(status) if status.success() => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("xtask: cargo: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
