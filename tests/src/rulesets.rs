@@ -5,8 +5,8 @@
 
 use arbitrary::{Result, Unstructured};
 use pfc::ruleset::{
-    Action, AddrSpec, Af, AnchorCall, Config, Direction, DynMods, Endpoint, Keep, LogFlags, Named, Op, Os, Pool,
-    Return, Rule, RuleFlags, Ruleset, Table, TableEntry, TcpFlags,
+    Action, AddrSpec, Af, AnchorCall, Config, Direction, DynMods, Endpoint, Keep, LogFlags, Named, Op, Os, Pool, Rule,
+    RuleFlags, Ruleset, Table, TableEntry, TcpFlags,
 };
 use pfvm::packet::{BadOpts, FragInfo, IcmpInfo, L4, PacketDesc, TcpInfo, proto};
 use pfvm::rule::Addr;
@@ -116,52 +116,7 @@ fn table(u: &mut Unstructured<'_>, name: &str) -> Result<Table> {
 /// A rule that asks nothing and passes without state.
 #[must_use]
 pub fn plain() -> Rule {
-    Rule {
-        action: Action::Pass,
-        returns: Return::Drop,
-        direction: None,
-        flags: RuleFlags::default(),
-        log: LogFlags::default(),
-        log_if: 0,
-        iface: None,
-        rdomain: None,
-        received_on: None,
-        af: None,
-        proto: None,
-        src: Endpoint::default(),
-        dst: Endpoint::default(),
-        os: None,
-        uid: None,
-        gid: None,
-        tcp_flags: None,
-        icmp_type: None,
-        icmp_code: None,
-        fragment: false,
-        tos: 0,
-        prio: None,
-        tagged: None,
-        probability: None,
-        pkt_rate: None,
-        keep: Keep::No,
-        state: pfc::ruleset::StateOptions::default(),
-        tag: None,
-        label: None,
-        set_prio: None,
-        set_tos: None,
-        set_delay: None,
-        queue: None,
-        min_ttl: 0,
-        max_mss: 0,
-        rtable: None,
-        divert: None,
-        naf: None,
-        nat: None,
-        rdr: None,
-        route: None,
-        anchor: None,
-        nr: 0,
-        place: pfc::ruleset::Place::default(),
-    }
+    Rule::plain()
 }
 
 fn action(u: &mut Unstructured<'_>, matches: u32) -> Result<Action> {

@@ -496,6 +496,59 @@ impl Rule {
     }
 }
 
+impl Rule {
+    /// A rule that asks nothing and passes without state.
+    #[must_use]
+    pub fn plain() -> Self {
+        Self {
+            action: Action::Pass,
+            returns: Return::Drop,
+            direction: None,
+            flags: RuleFlags::default(),
+            log: LogFlags::default(),
+            log_if: 0,
+            iface: None,
+            rdomain: None,
+            received_on: None,
+            af: None,
+            proto: None,
+            src: Endpoint::default(),
+            dst: Endpoint::default(),
+            os: None,
+            uid: None,
+            gid: None,
+            tcp_flags: None,
+            icmp_type: None,
+            icmp_code: None,
+            fragment: false,
+            tos: 0,
+            prio: None,
+            tagged: None,
+            probability: None,
+            pkt_rate: None,
+            keep: Keep::No,
+            state: StateOptions::default(),
+            tag: None,
+            label: None,
+            set_prio: None,
+            set_tos: None,
+            set_delay: None,
+            queue: None,
+            min_ttl: 0,
+            max_mss: 0,
+            rtable: None,
+            divert: None,
+            naf: None,
+            nat: None,
+            rdr: None,
+            route: None,
+            anchor: None,
+            nr: 0,
+            place: Place::default(),
+        }
+    }
+}
+
 /// A queue definition (`struct pf_queuespec`); bandwidths in bits a second, times in milliseconds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Queue {

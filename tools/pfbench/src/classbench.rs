@@ -1,6 +1,6 @@
 //! ClassBench files: sets of five-field rules, traces, and the right answers.
 
-use pfc::ruleset::{Action, AddrSpec, Af, Config, Endpoint, Keep, LogFlags, Op, Return, Rule, RuleFlags};
+use pfc::ruleset::{Action, AddrSpec, Af, Config, Endpoint, Op, Rule, RuleFlags};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
@@ -76,57 +76,8 @@ fn rule(line: &str, n: usize) -> Option<Rule> {
         src: Endpoint { not: false, addr: net(src)?, port: ports(slo, shi)? },
         dst: Endpoint { not: false, addr: net(dst)?, port: ports(dlo, dhi)? },
         label: Some(format!("r{n}")),
-        ..plain()
+        ..Rule::plain()
     })
-}
-
-fn plain() -> Rule {
-    Rule {
-        action: Action::Pass,
-        returns: Return::Drop,
-        direction: None,
-        flags: RuleFlags::default(),
-        log: LogFlags::default(),
-        log_if: 0,
-        iface: None,
-        rdomain: None,
-        received_on: None,
-        af: None,
-        proto: None,
-        src: Endpoint::default(),
-        dst: Endpoint::default(),
-        os: None,
-        uid: None,
-        gid: None,
-        tcp_flags: None,
-        icmp_type: None,
-        icmp_code: None,
-        fragment: false,
-        tos: 0,
-        prio: None,
-        tagged: None,
-        probability: None,
-        pkt_rate: None,
-        keep: Keep::No,
-        state: pfc::ruleset::StateOptions::default(),
-        tag: None,
-        label: None,
-        set_prio: None,
-        set_tos: None,
-        set_delay: None,
-        queue: None,
-        min_ttl: 0,
-        max_mss: 0,
-        rtable: None,
-        divert: None,
-        naf: None,
-        nat: None,
-        rdr: None,
-        route: None,
-        anchor: None,
-        nr: 0,
-        place: pfc::ruleset::Place::default(),
-    }
 }
 
 /// The packets of a trace.
