@@ -4,8 +4,10 @@
 //! packets to send. Everything is asked for by method, so that the driver, pfd, the simulator and the tests differ
 //! only here.
 //!
-//! **Invariant:** no method blocks, and none is called with a borrowed packet of the caller's in flight.
+//! **Invariant:** no method blocks.
 
+use crate::engine::log::LogRecord;
+use crate::packet::Packet;
 use crate::rule::Addr;
 use crate::rule::Af;
 
@@ -51,4 +53,9 @@ pub trait Host: Random {
     /// A packet of the filter's own to be sent: an RST, an ICMP error, a handshake segment. It is not filtered again
     /// when `generated`; `tag` is what it carries.
     fn send(&mut self, packet: &[u8], af: Af, generated: bool, tag: u16);
+
+    /// A log record is due, about a packet as it stands now: translated only where the rules have done so already. Called
+    /// in the order of pf, a bounded number of times a packet; see [`crate::engine::log`]. A host that keeps no log leaves
+    /// it as it is.
+    fn log(&mut self, _record: &LogRecord, _packet: &Packet<'_>) {}
 }

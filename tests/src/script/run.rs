@@ -7,6 +7,8 @@
 //! * `out.FIELD`, `in.FIELD`: of the packet that came out, or came through the first run; by name.
 //! * `sent=N`: packets the filter or host sent besides; `sent0.FIELD`, `sent0.via`, `sent0.if`, `sent0.nexthop`.
 //! * `states=N`, `state0.FIELD` (a path into the state as the stories show it).
+//! * `logs=N`: log records; `log0.FIELD`: `to` (pflogN), `rule`, `subrule` (-1: none), `anchor`, `action`, `reason`, `dir`,
+//!   `if`, `src`, `sport`, `dst`, `dport`.
 //! * `count.NAME=N`: how much a reason or limit counter rose in this step (`_` for blanks).
 //! * `said=TEXT` of a command, `_` for blanks and line ends.
 
@@ -177,6 +179,11 @@ fn value(key: &str, got: &Value) -> Option<String> {
             _ => field(&e["hex"], name),
         };
     }
+    if let Some(rest) = key.strip_prefix("log")
+        && let Some((n, name)) = rest.split_once('.')
+    {
+        return text(&got["logs"].get(n.parse::<usize>().ok()?)?[name]);
+    }
     if let Some(rest) = key.strip_prefix("state")
         && let Some((n, path)) = rest.split_once('.')
     {
@@ -188,6 +195,7 @@ fn value(key: &str, got: &Value) -> Option<String> {
     }
     match key {
         "states" => got["states"].as_array().map(|a| a.len().to_string()),
+        "logs" => got["logs"].as_array().map(|a| a.len().to_string()),
         "sent" => Some(sent(got).len().to_string()),
         "if" => text(&got["out_if"]),
         "said" => text(&got["said"]).map(|s| s.split_whitespace().collect::<Vec<_>>().join("_")),

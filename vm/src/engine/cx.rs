@@ -60,8 +60,10 @@ pub struct Cx<'c, 'p, H> {
     pub anchor: Option<u32>,
     /// Whether its destination changed.
     pub redirected: bool,
-    /// What asks for a log record.
+    /// What its state asks to be recorded.
     pub log: LogFlags,
+    /// Log records made about it.
+    pub logs: u8,
     /// Whether it is logged whatever the rules say.
     pub log_forced: bool,
     /// A decision made on the way.
@@ -88,6 +90,7 @@ impl<'c, 'p, H: Host> Cx<'c, 'p, H> {
             anchor: None,
             redirected: false,
             log: LogFlags::default(),
+            logs: 0,
             log_forced: false,
             nested: None,
             looks: None,

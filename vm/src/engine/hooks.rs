@@ -8,7 +8,7 @@ use crate::host::Host;
 use crate::norm::frag::{Normalized, Reassembly, normalize};
 use crate::norm::scrub::{Scrub, scrub};
 use crate::norm::tcp;
-use crate::packet::{DropReason, Packet, PacketDesc, PktMeta, describe, proto};
+use crate::packet::{DropReason, Packet, PacketDesc, PktMeta, Refusal, describe, proto};
 use crate::reply;
 use crate::rule::Timeout;
 use crate::state::record::{PeerScrub, StateFlags};
@@ -49,7 +49,8 @@ impl Engine {
                 if let Some(r) = reason {
                     self.counters.reason(r);
                 }
-                self.refused(pkt, seen, carried, reason.unwrap_or(DropReason::Match))
+                let why = Refusal::logged(reason.unwrap_or(DropReason::Match));
+                self.refused(pkt, seen, carried, why, host)
             }
             Normalized::Whole { len, tag } => {
                 carried.reassembled = tag;
@@ -57,7 +58,7 @@ impl Engine {
                 let whole = room.get_mut(..end).and_then(|w| Packet::new(w, Packet::HEADROOM, &[]));
                 let Some(mut whole) = whole else {
                     self.counters.reason(DropReason::Memory);
-                    return self.refused(pkt, seen, carried, DropReason::Memory);
+                    return self.refused(pkt, seen, carried, Refusal::logged(DropReason::Memory), host);
                 };
                 let mut out = match describe(&whole, meta, seen.af, seen.dir, seen.iface) {
                     Ok(mut pd) => {
@@ -66,7 +67,7 @@ impl Engine {
                     }
                     Err(refusal) => {
                         self.counters.reason(refusal.reason);
-                        self.refused(&whole, seen, carried, refusal.reason)
+                        self.refused(&whole, seen, carried, refusal, host)
                     }
                 };
                 out.replaced = Some(Replaced { at: whole.headroom(), len: whole.len() });

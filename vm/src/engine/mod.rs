@@ -19,6 +19,7 @@ pub mod icmp;
 pub mod ifaces;
 mod limits;
 pub mod load;
+pub mod log;
 pub mod order;
 pub mod outcome;
 pub mod purge;
@@ -42,6 +43,7 @@ use crate::state::table::StateTable;
 use crate::verify::{Body, Program};
 
 pub use hooks::send_error;
+pub use log::LogRecord;
 pub use order::{Arriving, BATCH, Seen};
 pub use outcome::{Carried, Outcome, Replaced, SendTo, Verdict};
 
@@ -72,6 +74,8 @@ pub struct Engine {
     pub frags: FragCache,
     /// Half-open TCP states.
     pub half_open: u32,
+    /// Log records that were too many for their packets.
+    pub log_lost: u64,
     /// SYN cookies.
     pub cookies: SynCookies,
     recreating: bool,
@@ -139,6 +143,7 @@ impl Engine {
             shut: false,
             frags: FragCache::new(limits.frags, limits.frags.saturating_mul(2048).min(FRAG_BYTES), (word(), word()))?,
             half_open: 0,
+            log_lost: 0,
             cookies: SynCookies::new(),
             recreating: false,
             iss_key: [word(), word()],

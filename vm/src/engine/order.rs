@@ -10,7 +10,7 @@ use crate::engine::rules::second;
 use crate::host::Host;
 use crate::nat::addr::is_loopback;
 use crate::packet::tcp_flags::{ACK, RST, SYN};
-use crate::packet::{DropReason, Packet, PacketDesc, PktMeta, describe};
+use crate::packet::{DropReason, Packet, PacketDesc, PktMeta, Refusal, describe};
 use crate::rule::{self, Af, Direction, Divert, LogFlags, RouteKind, RuleFlags};
 use crate::state::key::{KeySide, StateKey};
 use crate::state::record::{NONE, PeerState, StateFlags};
@@ -79,13 +79,13 @@ impl Engine {
         }
         if self.shut {
             self.counters.reason(DropReason::Memory);
-            return self.refused(pkt, seen, carried, DropReason::Memory);
+            return self.refused(pkt, seen, carried, Refusal::logged(DropReason::Memory), host);
         }
         let pd = match describe(pkt, meta, seen.af, seen.dir, seen.iface) {
             Ok(pd) => pd,
             Err(refusal) => {
                 self.counters.reason(refusal.reason);
-                return self.refused(pkt, seen, carried, refusal.reason);
+                return self.refused(pkt, seen, carried, refusal, host);
             }
         };
         self.normalized(pkt, meta, Arrived { pd, seen, carried }, room, host)
@@ -120,15 +120,25 @@ impl Engine {
     }
 
     /// A packet without a description: dropped, counted at the interface only.
-    pub(super) fn refused(&mut self, pkt: &Packet<'_>, seen: Seen, carried: Carried, reason: DropReason) -> Outcome {
+    pub(super) fn refused<H: Host>(
+        &mut self,
+        pkt: &Packet<'_>,
+        seen: Seen,
+        carried: Carried,
+        why: Refusal,
+        host: &mut H,
+    ) -> Outcome {
+        if why.log {
+            self.log_refused(pkt, seen, why.reason, host);
+        }
         let len = u32::try_from(pkt.len()).unwrap_or(u32::MAX);
         self.ifaces.count(seen.iface, seen.af, seen.dir, false, len);
         let place = self.rules.default_place();
         Outcome {
             verdict: Verdict::Drop,
             action: Some(Action::Drop),
-            reason,
-            logged: true,
+            reason: why.reason,
+            logged: why.log,
             ..Outcome::untouched(place, carried)
         }
     }
@@ -239,7 +249,8 @@ impl Engine {
             }
         }
         out.nested = cx.nested;
-        out.logged = cx.log_forced || cx.log != LogFlags(0);
+        self.log_last(&mut cx);
+        out.logged = cx.logs != 0;
         self.count(&cx, action);
         out.action = Some(action);
         out.reason = cx.reason;

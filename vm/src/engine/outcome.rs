@@ -103,7 +103,7 @@ pub struct Outcome {
     pub send_to: Option<SendTo>,
     /// Queue.
     pub queue: Option<u16>,
-    /// Whether a log record is due.
+    /// Whether the host was given log records about it.
     pub logged: bool,
     /// A decision that came before.
     pub nested: Option<Nested>,

@@ -8,6 +8,7 @@ use crate::engine::create::{Actions, Making, held};
 use crate::engine::cx::{Action, Cx};
 use crate::engine::icmp::map_of;
 use crate::engine::ifaces::{Ifaces, Tags};
+use crate::engine::log::{Logger, Speaks};
 use crate::engine::rules::RuleBook;
 use crate::engine::tables::TableSet;
 use crate::engine::track::segment_of;
@@ -82,7 +83,7 @@ impl Engine {
             return Action::Drop;
         }
         self.counters.reason(DropReason::Match);
-        self.log_rules(cx, &rule, &actions);
+        self.log_rules(cx, &rule);
         if rule.action == rule::Action::Block {
             self.return_block(cx, &rule);
             return Action::Drop;
@@ -198,12 +199,9 @@ impl Engine {
                 tags: &self.tags,
                 host: &mut *cx.host,
                 now: cx.now,
-                logged: false,
+                logger: Logger { pkt: cx.pkt, pd: &cx.pd, count: &mut cx.logs, lost: &mut self.log_lost },
             };
             let step = exec::run(forest, &cx.pd, &mut self.machine, &mut ctx);
-            if ctx.logged {
-                cx.log |= LogFlags::LOG;
-            }
             match step {
                 Step::Done => return Ok(()),
                 Step::Drop(_) => return Err(DropReason::Memory),
@@ -273,10 +271,19 @@ impl Engine {
         }
     }
 
-    /// The log records due when a rule decides.
-    fn log_rules<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>, rule: &Rule, actions: &Actions) {
-        if rule.log != LogFlags(0) || actions.log.has(LogFlags::MATCHES) {
-            cx.log |= LogFlags::LOG;
+    /// The log records due when a rule decides: for itself, and for each log(matches) rule before it.
+    fn log_rules<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>, rule: &Rule) {
+        let (place, anchor) = (cx.rule, cx.anchor);
+        if rule.log != LogFlags(0) {
+            self.log(cx, Speaks { rule: place, anchor, because: None }, DropReason::Match);
+        }
+        if self.machine.logging() && !rule.log.has(LogFlags::MATCHES) {
+            let hits = self.machine.hits();
+            let mut logger = Logger { pkt: cx.pkt, pd: &cx.pd, count: &mut cx.logs, lost: &mut self.log_lost };
+            for hit in hits.iter().rev().filter(|h| h.matches) {
+                let who = Speaks { rule: place, anchor, because: Some(self.rules.place(hit.site)) };
+                logger.log(&self.rules, who, DropReason::Match, cx.host);
+            }
         }
     }
 
@@ -335,17 +342,17 @@ impl Engine {
 }
 
 /// What the interpreter asks, answered from the engine.
-struct Ask<'a, H> {
+struct Ask<'a, 'p, H> {
     tables: &'a TableSet,
     rules: &'a mut RuleBook,
     ifaces: &'a Ifaces,
     tags: &'a Tags,
     host: &'a mut H,
     now: u32,
-    logged: bool,
+    logger: Logger<'a, 'p>,
 }
 
-impl<H: Host> Context for Ask<'_, H> {
+impl<H: Host> Context for Ask<'_, '_, H> {
     fn in_table(&mut self, unit: UnitId, table: rule::TableId, af: Af, addr: &rule::Addr) -> bool {
         self.tables.slot(unit, table).is_some_and(|s| self.tables.all.holds(s, af, addr))
     }
@@ -385,8 +392,10 @@ impl<H: Host> Context for Ask<'_, H> {
         }
     }
 
-    fn log(&mut self, _hit: exec::Hit, _because: Option<Site>) {
-        self.logged = true;
+    fn log(&mut self, hit: exec::Hit, because: Option<Site>) {
+        let place = |s: Site| self.rules.place(s);
+        let who = Speaks { rule: place(hit.site), anchor: hit.call.map(place), because: because.map(place) };
+        self.logger.log(self.rules, who, DropReason::Match, self.host);
     }
 }
 

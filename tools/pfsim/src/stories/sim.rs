@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
+use pfvm::engine::LogRecord;
 use pfvm::host::{Hop, Host, Random};
+use pfvm::packet::Packet;
 use pfvm::rule::{Addr, Af};
 
 use super::model::{Interface, Story};
@@ -43,6 +45,8 @@ pub(super) struct Sim {
     seed: u64,
     /// Packets waiting to be sent.
     pub outbox: Vec<Sent>,
+    /// Log records of this step.
+    pub logs: Vec<LogRecord>,
 }
 
 /// An address in the engine's form.
@@ -119,7 +123,7 @@ impl Sim {
             .name
             .bytes()
             .fold(0x9e37_79b9_7f4a_7c15, |h: u64, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
-        Self { ifaces: story.interfaces.clone(), ways, addrs, ms: 0, seed, outbox: Vec::new() }
+        Self { ifaces: story.interfaces.clone(), ways, addrs, ms: 0, seed, outbox: Vec::new(), logs: Vec::new() }
     }
 
     /// An interface by name.
@@ -192,5 +196,9 @@ impl Host for Sim {
 
     fn send(&mut self, packet: &[u8], af: Af, generated: bool, tag: u16) {
         self.outbox.push(Sent { bytes: packet.to_vec(), af, generated, tag });
+    }
+
+    fn log(&mut self, record: &LogRecord, _packet: &Packet<'_>) {
+        self.logs.push(*record);
     }
 }

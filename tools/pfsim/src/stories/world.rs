@@ -1,6 +1,6 @@
 //! A packet through the recorded host: in, routing, out, and what the filter sends of its own.
 
-use pfvm::engine::{Carried, Engine, Outcome, Seen, SendTo, Verdict, send_error};
+use pfvm::engine::{Carried, Engine, LogRecord, Outcome, Seen, SendTo, Verdict, send_error};
 use pfvm::host::Host;
 use pfvm::packet::{Packet, PktMeta, describe};
 use pfvm::rule::{Addr, Af, Direction, RouteKind};
@@ -121,6 +121,34 @@ impl World {
             d["state"] = json!(true);
         }
         self.decisions.push(d);
+    }
+
+    /// The log records of this step, as `tcpdump -i pflogN -e` would tell them.
+    fn logs(&self) -> Vec<Value> {
+        let number = |nr: u32| i64::from(nr.cast_signed());
+        let one = |r: &LogRecord| {
+            let end = |e: &(Addr, u16)| (ip_of(r.naf, &e.0).to_string(), e.1);
+            let ((src, sport), (dst, dport)) = (end(&r.src), end(&r.dst));
+            let mut v = json!({
+                "to": format!("pflog{}", r.to),
+                "rule": number(r.anchor_nr.unwrap_or(r.nr)),
+                "subrule": r.anchor_nr.map_or(-1, |_| number(r.nr)),
+                "action": match r.action {
+                    pfvm::rule::Action::Pass => "pass",
+                    pfvm::rule::Action::Block => "block",
+                    pfvm::rule::Action::Match => "match",
+                },
+                "reason": r.reason.name(),
+                "dir": if r.dir == Direction::In { "in" } else { "out" },
+                "if": self.sim.name(r.iface),
+                "src": src, "sport": sport, "dst": dst, "dport": dport,
+            });
+            if let Some(a) = r.anchor.and_then(|a| self.anchor_name(a)) {
+                v["anchor"] = json!(a);
+            }
+            v
+        };
+        self.sim.logs.iter().map(one).collect()
     }
 
     /// The number of a rule as a log shows it: −1 when it is no longer in force or none decided.
@@ -306,6 +334,7 @@ impl World {
     pub(super) fn packet(&mut self, bytes: &[u8], dir: &str, iface: u16) -> Value {
         self.decisions.clear();
         self.emitted.clear();
+        self.sim.logs.clear();
         let direction = if dir == "out" { Direction::Out } else { Direction::In };
         let received_on = (direction == Direction::In).then_some(iface);
         let carried = Carried { prio: 3, received_on, ..Carried::default() };
@@ -344,6 +373,7 @@ impl World {
         }
         step["decisions"] = json!(self.decisions);
         step["emitted"] = json!(self.emitted);
+        step["logs"] = json!(self.logs());
         step
     }
 
