@@ -307,7 +307,7 @@ pub fn machine(ready: &Ready<'_>, desc: &PacketDesc, around: &Around, body: Body
         if rule.log != pfvm::rule::LogFlags::default() {
             world.log(hit, None);
         }
-        machine.log_noted(&mut world);
+        machine.log_noted(&ready.grove, &mut world);
     }
     let action = |site: Site| world.program().rule(site.rule).map_or(Action::Block, |r| r.action);
     Decision {

@@ -379,8 +379,8 @@ fn effects(u: &mut Unstructured<'_>, r: &mut Rule) -> Result<()> {
             r.flags = r.flags.with(RuleFlags::SLOPPY);
         }
     }
-    if u.ratio(1, 6)? {
-        r.log = if u.ratio(1, 6)? { LogFlags::LOG.with(LogFlags::MATCHES) } else { LogFlags::LOG };
+    if u.ratio(1, 4)? {
+        r.log = if u.ratio(1, 2)? { LogFlags::LOG.with(LogFlags::MATCHES) } else { LogFlags::LOG };
     }
     if r.action == Action::Match && r.direction.is_some() && r.af != Some(Af::Inet6) && u.ratio(1, 4)? {
         // The address makes the rule one of its family.

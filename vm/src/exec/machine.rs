@@ -2,7 +2,7 @@
 
 use super::facts::Facts;
 use crate::isa::{LabelId, RouteTest, Side};
-use crate::rule::{Addr, Af, AnchorId, IfaceId, RuleId, RulesetId, TableId, TagId};
+use crate::rule::{Addr, Af, AnchorId, IfaceId, LogFlags, RuleId, RulesetId, TableId, TagId};
 use crate::verify::{Body, Program};
 
 /// Most `match` rules one packet may hit; one more drops it.
@@ -32,7 +32,7 @@ pub struct Hit {
     pub site: Site,
     /// The innermost anchor rule whose call led to it.
     pub call: Option<Site>,
-    /// Whether it says log(matches).
+    /// Whether it is a `match` rule that says log(matches); of a deciding rule its record tells.
     pub matches: bool,
 }
 
@@ -262,9 +262,13 @@ impl Machine {
     }
 
     /// Reports the deciding rule to every log(matches) rule hit, the last one first (`pf_log_matches`).
-    pub fn log_noted<C: Context>(&self, ctx: &mut C) {
-        if let Some(hit) = self.state.noted {
-            self.state.report(hit, ctx);
+    ///
+    /// The rule may have been noted before any of them was hit: it is looked at again.
+    pub fn log_noted<F: Forest, C: Context>(&self, forest: &F, ctx: &mut C) {
+        if let Some(hit) = self.state.noted
+            && let Some(program) = forest.program(hit.site.unit)
+        {
+            self.state.report_decision(program, hit, ctx);
         }
     }
 }
@@ -279,11 +283,7 @@ impl State {
     pub(super) fn note<C: Context>(&mut self, program: &Program, rule: RuleId, ctx: &mut C) {
         let hit = Hit { site: self.site(rule), call: self.call, matches: false };
         self.noted = Some(hit);
-        if self.logging {
-            let matches = program.rule(rule).is_some_and(|r| r.log.has(crate::rule::LogFlags::MATCHES));
-            self.report(Hit { matches, ..hit }, ctx);
-            self.noted = Some(Hit { matches, ..hit });
-        }
+        self.report_decision(program, hit, ctx);
     }
 
     /// Adds a `match` rule to the hits; false when there is no room.
@@ -292,6 +292,14 @@ impl State {
         *slot = hit;
         self.hits_len = self.hits_len.wrapping_add(1);
         true
+    }
+
+    /// Logs a deciding rule for every log(matches) rule hit; not one that says log(matches) itself.
+    fn report_decision<C: Context>(&self, program: &Program, hit: Hit, ctx: &mut C) {
+        if self.logging {
+            let matches = program.rule(hit.site.rule).is_some_and(|r| r.log.has(LogFlags::MATCHES));
+            self.report(Hit { matches, ..hit }, ctx);
+        }
     }
 
     /// Logs a rule for every log(matches) rule hit before it.

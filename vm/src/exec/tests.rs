@@ -370,10 +370,27 @@ fn logs_in_the_order_of_pf() {
     p.rules[3].log = LogFlags::LOG.with(LogFlags::MATCHES);
     let mut world = World::default();
     let (_, m) = run_one(&p, &packet(), &mut world);
-    m.log_noted(&mut world);
+    m.log_noted(&Grove::bind(vec![load(&p)]).unwrap(), &mut world);
     let last = [(4, Some(3)), (4, Some(1))];
     assert_eq!(world.log, [&[(1, None), (2, None), (2, Some(1)), (3, None)], &last[..], &last[..]].concat());
     assert!(m.logging());
+}
+
+#[test]
+fn a_deciding_rule_with_log_matches_is_reported_to_no_other() {
+    // It matches before the rule that asks, and after it; a deciding rule without the option is reported both times.
+    for code in [["note #0", "hit #1", "done"], ["hit #1", "note #0", "done"]] {
+        for (own, wanted) in [(LogFlags::LOG.with(LogFlags::MATCHES), 0), (LogFlags::LOG, 1)] {
+            let mut p = parts(&[("", 2, &code)]);
+            p.rules[0].log = own;
+            p.rules[1].log = LogFlags::LOG.with(LogFlags::MATCHES);
+            let mut world = World::default();
+            let (_, m) = run_one(&p, &packet(), &mut world);
+            world.log.clear();
+            m.log_noted(&Grove::bind(vec![load(&p)]).unwrap(), &mut world);
+            assert_eq!(world.log, vec![(0, Some(1)); wanted], "{code:?} {own:?}");
+        }
+    }
 }
 
 #[test]
