@@ -449,6 +449,8 @@ pub struct Rule {
     pub label: StrRef,
     /// Canonical text, as `pfctl -sr` prints it.
     pub text: StrRef,
+    /// What listings with counts add to the text, in the compiler's own form.
+    pub more: StrRef,
     /// File it stands in.
     pub file: StrRef,
     /// Line, from 1.
@@ -500,6 +502,7 @@ impl Rule {
         anchor: None,
         label: StrRef { at: 0, len: 0 },
         text: StrRef { at: 0, len: 0 },
+        more: StrRef { at: 0, len: 0 },
         file: StrRef { at: 0, len: 0 },
         line: 0,
         nr: 0,

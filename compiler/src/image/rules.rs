@@ -2,19 +2,25 @@
 
 use super::{BuildError, Extras, Writer};
 use crate::lower::{Placed, narrow};
+use crate::print::listing::{self, Listing};
 use crate::ruleset::{AddrSpec, Divert, Endpoint, Op, Pool, PoolKind, Rule, RuleFlags};
 use md5::{Digest, Md5};
-use pfvm::rule::{self, Addr, PoolAddr, PoolId, PoolPorts, Route, RulesetId, TableId, Timeout};
+use pfvm::rule::{self, Addr, PoolAddr, PoolId, PoolPorts, Route, RulesetId, StrRef, TableId, Timeout};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 impl Writer {
     /// The records of one ruleset's rules.
     pub(super) fn rules(&mut self, at: usize, placed: &Placed<'_>, extras: &Extras<'_>) -> Result<(), BuildError> {
         let ruleset = RulesetId(narrow("rulesets", at)?);
-        for r in &placed.rules.rules {
+        let skips = listing::skips(&placed.rules.rules);
+        for (r, skips) in placed.rules.rules.iter().zip(skips) {
             let text = (extras.text)(r);
             let stable_id = self.stable_id(at, &placed.rules.path, &text);
-            let record = self.rule(r, ruleset, &placed.rules.path, &text, stable_id)?;
+            let mut record = self.rule(r, ruleset, &placed.rules.path, &text, stable_id)?;
+            if !text.is_empty() {
+                let more = Listing::new(r, skips, queues(r, &record)).encode();
+                record.more = self.parts.strings.add(&more);
+            }
             self.parts.rules.push(record);
         }
         Ok(())
@@ -91,6 +97,7 @@ impl Writer {
             anchor: r.anchor.as_ref().map(|a| self.names.anchor(&a.path, a.wildcard)).transpose()?,
             label: self.parts.strings.add(r.label.as_deref().unwrap_or_default()),
             text: self.parts.strings.add(text),
+            more: StrRef::default(),
             file: self.parts.strings.add(&r.place.file),
             line: r.place.line,
             nr: r.nr,
@@ -136,6 +143,17 @@ impl Writer {
         self.parts.pools.push(rule::Pool { kind, sticky: p.sticky, addr, ports, key, iface: None });
         Ok(id)
     }
+}
+
+/// The queues a rule names, numbered from 1 as the kernel does.
+fn queues(r: &Rule, record: &rule::Rule) -> [Option<listing::Queue>; 2] {
+    let names = [r.queue.as_ref().map(|(q, _)| q), r.queue.as_ref().and_then(|(_, q)| q.as_ref())];
+    let mut both = record.queue.iter().zip(names);
+    let mut next = || {
+        let (id, name) = both.next()?;
+        Some((u32::from((*id)?.0).saturating_add(1), name?.clone()))
+    };
+    [next(), next()]
 }
 
 /// The first operand of a port test, which `rdr-to` counts its range from.

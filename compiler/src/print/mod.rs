@@ -5,6 +5,7 @@
 //!
 //! **Invariant:** no function looks anything up but names of protocols and services.
 
+pub mod listing;
 mod rule;
 
 use std::fmt::Write;

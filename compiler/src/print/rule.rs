@@ -6,6 +6,7 @@ use std::fmt::Write;
 
 use pfvm::rule::{Af, Direction, Keep, LogFlags, Return, RouteKind, RuleFlags, Timeout};
 
+use super::listing::Mark;
 use super::{address, network};
 use crate::facts::{Facts, Transport};
 use crate::resolve::words;
@@ -56,6 +57,7 @@ impl<'a> RuleOptions<'a> {
 struct Line<'o> {
     out: String,
     options: &'o RuleOptions<'o>,
+    marks: Vec<(usize, Mark)>,
 }
 
 macro_rules! put {
@@ -65,7 +67,16 @@ macro_rules! put {
 /// A rule without a newline at its end.
 #[must_use]
 pub fn rule(rule: &Rule, options: &RuleOptions<'_>) -> String {
-    let mut line = Line { out: String::with_capacity(120), options };
+    line(rule, options).out
+}
+
+/// The places of a rule's plain text where a listing has more to say.
+pub(super) fn marks(rule: &Rule) -> Vec<(usize, Mark)> {
+    line(rule, &RuleOptions::default()).marks
+}
+
+fn line<'o>(rule: &Rule, options: &'o RuleOptions<'o>) -> Line<'o> {
+    let mut line = Line { out: String::with_capacity(120), options, marks: Vec::new() };
     if options.numbers {
         put!(line, "@{} ", rule.nr);
     }
@@ -75,10 +86,15 @@ pub fn rule(rule: &Rule, options: &RuleOptions<'_>) -> String {
     line.state(rule);
     line.tail(rule);
     line.translation(rule);
-    line.out
+    line
 }
 
 impl Line<'_> {
+    /// Something may be said here.
+    fn mark(&mut self, mark: Mark) {
+        self.marks.push((self.out.len(), mark));
+    }
+
     fn word(&mut self, given: bool, text: &str) {
         if given {
             self.out.push_str(text);
@@ -207,12 +223,18 @@ impl Line<'_> {
         let Some(port) = end.port else { return };
         let name =
             |p: u16| self.options.port_names.and_then(|facts| facts.service_name(p, transport)).map(str::to_owned);
-        let text = match port {
-            Op::Eq(p) => format!("= {}", name(p).unwrap_or_else(|| p.to_string())),
-            Op::Ne(p) => format!("!= {}", name(p).unwrap_or_else(|| p.to_string())),
-            other => operation(other),
+        let (sign, p) = match port {
+            Op::Eq(p) => ("=", p),
+            Op::Ne(p) => ("!=", p),
+            other => {
+                put!(self, " port {}", operation(other));
+                return;
+            }
         };
-        put!(self, " port {text}");
+        let text = name(p).unwrap_or_else(|| p.to_string());
+        put!(self, " port {sign} ");
+        self.mark(Mark::Port(transport));
+        self.out.push_str(&text);
     }
 
     fn addr(&mut self, addr: &AddrSpec, af: Option<Af>) {
@@ -221,10 +243,15 @@ impl Line<'_> {
             AddrSpec::Any => self.out.push_str("any"),
             AddrSpec::Net { addr, prefix } => self.out.push_str(&network(*addr, *prefix)),
             AddrSpec::Range { lo, hi } => put!(self, "{} - {}", address(*lo), address(*hi)),
-            AddrSpec::Table(name) if self.options.numbers => put!(self, "<{name}:0>"),
-            AddrSpec::Table(name) => put!(self, "<{name}>"),
+            AddrSpec::Table(name) => {
+                put!(self, "<{name}");
+                self.mark(Mark::Table);
+                self.out.push_str(if self.options.numbers { ":0>" } else { ">" });
+            }
             AddrSpec::Dynamic { name, mods, prefix } => {
-                put!(self, "({name}{}{})", mod_words(*mods), if self.options.numbers { ":*" } else { "" });
+                put!(self, "({name}{}", mod_words(*mods));
+                self.mark(Mark::Dynamic);
+                self.out.push_str(if self.options.numbers { ":*)" } else { ")" });
                 if let Some(prefix) = prefix.filter(|p| *p < full) {
                     put!(self, "/{prefix}");
                 }

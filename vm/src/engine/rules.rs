@@ -121,6 +121,7 @@ pub const fn default_rule() -> Rule {
         anchor: None,
         label: StrRef { at: 0, len: 0 },
         text: StrRef { at: 0, len: 0 },
+        more: StrRef { at: 0, len: 0 },
         file: StrRef { at: 0, len: 0 },
         line: 0,
         nr: u32::MAX,

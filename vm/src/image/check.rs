@@ -207,7 +207,7 @@ impl<'a> Checker<'_, 'a> {
     fn rule(&self, place: Place, r: Rule) -> Outcome {
         self.rule_numbers(place, &r)?;
         self.rule_links(place, &r)?;
-        for (what, at) in [("label", r.label), ("rule text", r.text), ("file name", r.file)] {
+        for (what, at) in [("label", r.label), ("rule text", r.text), ("listing", r.more), ("file name", r.file)] {
             self.text(place, what, at, u32::MAX)?;
         }
         Ok(())
