@@ -184,6 +184,6 @@ fn no_single_changed_byte_panics() {
 fn the_format_is_the_one_of_this_version() {
     let bytes = encode(&parts());
     let hex: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
-    assert_eq!((bytes.len(), hex.as_str()), (460, "112bbc5e693f2c0109fb0ec0d6d6c905c07d92b224e774b7c52cab30e215a75c"));
+    assert_eq!((bytes.len(), hex.as_str()), (462, "e2662a058ac01d39282761b5565227e092d55e2bb7ddc105f7fef76794dec82f"));
     assert_eq!(bytes[..16], [0x50, 0x46, 0x42, 0x49, 0x4e, 0x0d, 0x0a, 0x1a, 1, 0, 1, 0, 33, 0, 0, 0]);
 }
