@@ -14,7 +14,7 @@ use std::hint::black_box;
 use std::path::Path;
 
 /// The text of `n` rules, of which only the last lets packets pass.
-fn rules_text(n: usize) -> String {
+pub(crate) fn rules_text(n: usize) -> String {
     let mut text = String::from("set ruleset-optimization none\n");
     for i in 0..n.saturating_sub(1) {
         let (a, b, port) = (i >> 8, i & 255, 1000 + i % 50_000);
@@ -25,7 +25,7 @@ fn rules_text(n: usize) -> String {
 }
 
 /// The program of a text, and how long it took to come to it: compile with verify, and the verifier alone.
-fn program(text: &str) -> Result<(Program, f64, f64), String> {
+pub(crate) fn program(text: &str) -> Result<(Program, f64, f64), String> {
     let facts = Facts::default();
     let start = clock::wall();
     let mut sources = Sources::disk();

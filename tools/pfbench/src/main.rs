@@ -4,7 +4,9 @@ mod classbench;
 mod classify;
 mod clock;
 mod filter;
+mod forward;
 mod load;
+mod mix;
 
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -61,14 +63,46 @@ enum Mode {
         #[arg(long, default_value_t = 7)]
         passes: usize,
     },
-    /// Evaluates packets that only the last of so many rules passes.
-    Rules {
-        /// How many rules.
-        n: usize,
-        /// Passes; the median counts.
-        #[arg(long, default_value_t = 7)]
-        passes: usize,
+    /// The engine on packets of known states.
+    State(Cell),
+    /// The engine on packets of known states that are translated.
+    Nat(Cell),
+    /// The engine on first packets, into an empty table.
+    Newconn {
+        /// What to measure.
+        #[command(flatten)]
+        cell: Cell,
+        /// With translation.
+        #[arg(long)]
+        nat: bool,
     },
+    /// The engine on packets that only the last of N rules passes.
+    Rules {
+        /// What to measure.
+        #[command(flatten)]
+        cell: Cell,
+        /// The evaluation alone.
+        #[arg(long)]
+        alone: bool,
+    },
+}
+
+/// One cell of a table.
+#[derive(clap::Args)]
+struct Cell {
+    /// Protocol of the packets.
+    #[arg(value_enum, ignore_case = true)]
+    proto: mix::Proto,
+    /// Flows, or rules.
+    n: u32,
+    /// Passes; the median counts.
+    #[arg(default_value_t = 7)]
+    passes: usize,
+}
+
+/// Measures one cell of the engine.
+fn engine(mode: forward::Mode, cell: &Cell) -> Result<(), String> {
+    forward::run(mode, cell.proto, cell.n, cell.passes)
 }
 
 fn main() -> std::process::ExitCode {
@@ -79,7 +113,12 @@ fn main() -> std::process::ExitCode {
         }
         Mode::Filter { passes } => filter::run(passes),
         Mode::Load { file, n, passes } => load::load(file.as_deref(), n, passes),
-        Mode::Rules { n, passes } => load::rules(n, passes),
+        Mode::State(cell) => engine(forward::Mode::State, &cell),
+        Mode::Nat(cell) => engine(forward::Mode::Nat, &cell),
+        Mode::Newconn { cell, nat: false } => engine(forward::Mode::Newconn, &cell),
+        Mode::Newconn { cell, nat: true } => engine(forward::Mode::NewconnNat, &cell),
+        Mode::Rules { cell, alone: false } => engine(forward::Mode::Rules, &cell),
+        Mode::Rules { cell, alone: true } => load::rules(cell.n as usize, cell.passes),
     };
     match done {
         Ok(()) => std::process::ExitCode::SUCCESS,

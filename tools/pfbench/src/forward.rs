@@ -1,0 +1,318 @@
+//! `state`, `nat`, `newconn`, `rules`: what the whole engine takes for a packet, one by one and in batches.
+//!
+//! Each packet is copied from a trace to one of 64 buffers and given to the engine. The same loop without the engine is
+//! measured beside it and taken off.
+
+use crate::clock;
+use crate::load::{program, rules_text};
+use crate::mix::{Flow, LEN, Proto, SLOT, Slot, SplitMix, source_of, sums_right};
+use pfvm::engine::ifaces::Live;
+use pfvm::engine::{Arriving, BATCH, Carried, Engine, Seen, Verdict, default_options};
+use pfvm::exec::UnitId;
+use pfvm::host::{Hop, Host, Random};
+use pfvm::image::TableKind;
+use pfvm::packet::{Packet, PktMeta};
+use pfvm::rule::{Addr, Af, Direction, Limits};
+use pfvm::table::Entry;
+use std::fmt::Write;
+use std::hint::black_box;
+
+/// Which of the workloads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Packets of known states.
+    State,
+    /// The same, translated.
+    Nat,
+    /// First packets, into an empty table.
+    Newconn,
+    /// First packets that are translated.
+    NewconnNat,
+    /// Packets without a state that only the last rule passes.
+    Rules,
+}
+
+impl Mode {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::State => "state",
+            Self::Nat => "nat",
+            Self::Newconn => "newconn",
+            Self::NewconnNat => "newconn-nat",
+            Self::Rules => "rules",
+        }
+    }
+
+    fn text(self, n: u32) -> String {
+        let states = format!("set limit states {}\n", n.saturating_add(16));
+        match self {
+            Self::State | Self::Newconn => states + "pass out quick keep state\nblock all\n",
+            Self::Nat | Self::NewconnNat => {
+                let mut text = states;
+                for k in 0..32_u32 {
+                    let (b, c) = (k / 2, (k % 2) * 128);
+                    let _ = writeln!(
+                        text,
+                        "pass out quick inet from 10.{b}.{c}.0/17 nat-to 192.0.2.{} port 1024:65535 keep state",
+                        k + 1
+                    );
+                }
+                text + "block all\n"
+            }
+            Self::Rules => rules_text(usize::try_from(n).unwrap_or(0)),
+        }
+    }
+}
+
+/// Index of the interface all packets pass.
+const IFACE: u16 = 1;
+/// Buffers the packets are copied to in turn.
+const RING: usize = 64;
+
+/// A host that knows the time and nothing else.
+struct Bench {
+    seed: SplitMix,
+}
+
+impl Random for Bench {
+    fn random_u32(&mut self) -> u32 {
+        (self.seed.next() >> 32) as u32
+    }
+}
+
+impl Host for Bench {
+    fn now_ms(&self) -> u64 {
+        1_000_000
+    }
+    fn route(&self, _: Af, _: &Addr) -> Option<Hop> {
+        None
+    }
+    fn answers_for(&self, _: Af, _: &Addr) -> Option<Addr> {
+        None
+    }
+    fn own_address(&self, _: Af, _: u16, _: &Addr) -> Option<Addr> {
+        None
+    }
+    fn port_in_use(&self, _: u8, _: u16) -> bool {
+        false
+    }
+    fn send(&mut self, _: &[u8], _: Af, _: bool, _: u16) {}
+}
+
+/// An engine with a mode's rules.
+struct Box {
+    engine: Engine,
+    host: Bench,
+    room: Vec<u8>,
+}
+
+impl Box {
+    fn new(mode: Mode, n: u32) -> Result<Self, String> {
+        let text = mode.text(n);
+        let (program, ..) = program(&text)?;
+        let mut host = Bench { seed: SplitMix(7) };
+        let states = n.saturating_add(16);
+        let limits = Limits { states, ..default_options().limits };
+        let mut engine = Engine::new(&limits, &mut host).map_err(|e| e.to_string())?;
+        let live = [Live { index: IFACE, name: "bench0", groups: &[], loopback: false }];
+        let follow = |_: &str, _: &TableKind, _: &mut dyn FnMut(Entry)| {};
+        engine
+            .load(vec![program], Some(UnitId(0)), &live, &follow, &mut host)
+            .map_err(|e| e.to_string())?;
+        Ok(Self { engine, host, room: vec![0; 2048] })
+    }
+
+    fn one(&mut self, slot: &mut Slot, len: usize, out: bool) -> Verdict {
+        let mut packet = Packet::whole(&mut slot[..len]);
+        let meta = PktMeta::default();
+        let o = self.engine.process(&mut packet, &meta, seen(out), Carried::default(), &mut self.room, &mut self.host);
+        o.verdict
+    }
+
+    /// Sets a flow up, and gives its packet out and its packet back.
+    fn establish(&mut self, flow: &Flow) -> Result<[Slot; 2], String> {
+        let mut known = *flow;
+        for (slot, len, out) in flow.handshake() {
+            let mut slot = if out { slot } else { known_reply(&known, flow, &slot, len) };
+            let verdict = self.one(&mut slot, len, out);
+            if verdict != Verdict::Pass || !sums_right(&mut slot, len) {
+                return Err(format!("{flow:?}: {verdict:?}"));
+            }
+            if out {
+                known.src = source_of(&slot);
+            }
+        }
+        Ok([flow.packet(false), known.packet(true)])
+    }
+}
+
+/// The reply of a handshake, to where the flow now comes from.
+fn known_reply(known: &Flow, flow: &Flow, slot: &Slot, len: usize) -> Slot {
+    if known.src == flow.src {
+        return *slot;
+    }
+    let all = known.handshake();
+    all.iter().find(|(_, l, out)| !out && *l == len).map_or(*slot, |(s, ..)| *s)
+}
+
+const fn seen(out: bool) -> Seen {
+    let dir = if out { Direction::Out } else { Direction::In };
+    Seen { af: Af::Inet, dir, forwarded: false, iface: IFACE }
+}
+
+/// A packet of the trace: its bytes, with length and direction in the last two.
+type Traced = Slot;
+
+fn traced(slot: &Slot, len: usize, out: bool) -> Traced {
+    let mut t = *slot;
+    t[SLOT - 2] = len as u8;
+    t[SLOT - 1] = u8::from(out);
+    t
+}
+
+fn facts(t: &Traced) -> (usize, bool) {
+    (usize::from(t[SLOT - 2]).min(SLOT), t[SLOT - 1] != 0)
+}
+
+/// Copies packets and gives each to `f`.
+fn one_by_one(trace: &[Traced], ring: &mut [Slot; RING], mut f: impl FnMut(&mut Slot, usize, bool)) {
+    for (i, t) in trace.iter().enumerate() {
+        let buffer = &mut ring[i % RING];
+        *buffer = *t;
+        let (len, out) = facts(buffer);
+        f(black_box(buffer), len, out);
+    }
+}
+
+/// Copies packets and gives them to `f`, 32 at a time.
+fn by_batch(trace: &[Traced], ring: &mut [Slot; RING], mut f: impl FnMut(&mut [Slot])) {
+    for (i, many) in trace.chunks(BATCH).enumerate() {
+        let at = (i % 2) * BATCH;
+        let buffers = &mut ring[at..at + many.len()];
+        buffers.copy_from_slice(many);
+        f(black_box(buffers));
+    }
+}
+
+/// Gives a batch to the engine; gives the number of packets that pass.
+fn batch(b: &mut Box, buffers: &mut [Slot]) -> u32 {
+    let meta = PktMeta::default();
+    let count = buffers.len();
+    let mut rest = buffers.iter_mut();
+    let mut packets: [Option<(Packet<'_>, bool)>; BATCH] = std::array::from_fn(|_| {
+        let slot = rest.next()?;
+        let (len, out) = facts(slot);
+        Some((Packet::whole(&mut slot[..len]), out))
+    });
+    let mut each = packets.iter_mut().flatten();
+    let mut passed = 0;
+    let mut give = |arriving: &mut [Arriving<'_, '_>]| {
+        b.engine.process_batch(arriving, &mut b.room, &mut b.host, |_, o, _| {
+            passed += u32::from(o.verdict == Verdict::Pass);
+        });
+    };
+    if count == BATCH {
+        let mut all: [Arriving<'_, '_>; BATCH] = std::array::from_fn(|_| {
+            let (pkt, out) = each.next().expect("a batch is full");
+            Arriving { pkt, meta: &meta, seen: seen(*out), carried: Carried::default() }
+        });
+        give(&mut all);
+    } else {
+        let mut all: Vec<Arriving<'_, '_>> = each
+            .map(|(pkt, out)| Arriving { pkt, meta: &meta, seen: seen(*out), carried: Carried::default() })
+            .collect();
+        give(&mut all);
+    }
+    passed
+}
+
+/// The trace of a mode: packets in the order they come.
+fn trace(mode: Mode, proto: Proto, n: u32, b: &mut Box) -> Result<Vec<Traced>, String> {
+    let flow = |i| Flow::new(proto, i);
+    let mut order = SplitMix(42);
+    match mode {
+        Mode::Newconn | Mode::NewconnNat => Ok((0..n)
+            .map(|i| {
+                let (slot, len) = flow(i).first();
+                traced(&slot, len, true)
+            })
+            .collect()),
+        Mode::Rules => {
+            let count = if n >= 10_000 { 1 << 12 } else if n >= 1000 { 1 << 14 } else { 1 << 20 };
+            Ok((0..count).map(|_| traced(&flow(((order.next() >> 32) * 1024 >> 32) as u32).packet(false), LEN, true)).collect())
+        }
+        Mode::State | Mode::Nat => {
+            let packets = (0..n).map(|i| b.establish(&flow(i))).collect::<Result<Vec<_>, _>>()?;
+            if b.engine.table.len() != n {
+                return Err(format!("{} states of {n}", b.engine.table.len()));
+            }
+            let pick = |_| {
+                let x = order.next();
+                let flow = ((x >> 32) * u64::from(n)) >> 32;
+                let reply = x & 1 == 1;
+                traced(&packets[usize::try_from(flow).unwrap_or(0)][usize::from(reply)], LEN, !reply)
+            };
+            Ok((0..1 << 20).map(pick).collect())
+        }
+    }
+}
+
+/// Measures one mode and prints a line for packets one by one and one for batches.
+pub(crate) fn run(mode: Mode, proto: Proto, n: u32, passes: usize) -> Result<(), String> {
+    clock::pin();
+    let fresh = matches!(mode, Mode::Newconn | Mode::NewconnNat);
+    let mut b = Box::new(mode, n)?;
+    let trace = trace(mode, proto, n, &mut b)?;
+    // A pass takes some tens of milliseconds: clocks may be coarse.
+    let times = if fresh { 1 } else { ((1 << 20) / trace.len()).max(1) };
+    let each = |ns: f64| ns / (trace.len() * times) as f64;
+    let mut ring = [[0; SLOT]; RING];
+    for batched in [false, true] {
+        let (mut all, mut loops) = (Vec::new(), Vec::new());
+        for _ in 0..passes.max(1) {
+            if fresh {
+                b = Box::new(mode, n)?;
+            }
+            let mut passed = 0;
+            all.push(each(clock::timed(&mut || {
+                for _ in 0..times {
+                    if batched {
+                        by_batch(&trace, &mut ring, |buffers| passed += batch(&mut b, buffers));
+                    } else {
+                        one_by_one(&trace, &mut ring, |slot, len, out| {
+                            passed += u32::from(b.one(slot, len, out) == Verdict::Pass);
+                        });
+                    }
+                }
+            })));
+            if passed as usize != trace.len() * times {
+                return Err(format!("{passed} packets of {} passed", trace.len() * times));
+            }
+            loops.push(each(clock::timed(&mut || {
+                for _ in 0..times {
+                    if batched {
+                        by_batch(&trace, &mut ring, |buffers| {
+                            black_box(buffers);
+                        });
+                    } else {
+                        one_by_one(&trace, &mut ring, |slot, len, out| {
+                            black_box((slot, len, out));
+                        });
+                    }
+                }
+            })));
+        }
+        let (full, base) = (clock::middle(all), clock::middle(loops));
+        println!(
+            "{} {} {n}: net {:.1} ns ({}; copy {base:.1} ns)",
+            mode.name(),
+            proto.name(),
+            full - base,
+            if batched { "batch of 32" } else { "one by one" },
+        );
+    }
+    if !fresh && mode != Mode::Rules && b.engine.table.len() != n {
+        return Err(format!("{} states of {n} at the end", b.engine.table.len()));
+    }
+    Ok(())
+}
