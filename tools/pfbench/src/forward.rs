@@ -116,9 +116,7 @@ impl Box {
         let mut engine = Engine::new(&limits, &mut host).map_err(|e| e.to_string())?;
         let live = [Live { index: IFACE, name: "bench0", groups: &[], loopback: false }];
         let follow = |_: &str, _: &TableKind, _: &mut dyn FnMut(Entry)| {};
-        engine
-            .load(vec![program], Some(UnitId(0)), &live, &follow, &mut host)
-            .map_err(|e| e.to_string())?;
+        engine.load(vec![program], Some(UnitId(0)), &live, &follow, &mut host).map_err(|e| e.to_string())?;
         Ok(Self { engine, host, room: vec![0; 2048] })
     }
 
@@ -238,8 +236,16 @@ fn trace(mode: Mode, proto: Proto, n: u32, b: &mut Box) -> Result<Vec<Traced>, S
             })
             .collect()),
         Mode::Rules => {
-            let count = if n >= 10_000 { 1 << 12 } else if n >= 1000 { 1 << 14 } else { 1 << 20 };
-            Ok((0..count).map(|_| traced(&flow(((order.next() >> 32) * 1024 >> 32) as u32).packet(false), LEN, true)).collect())
+            let count = if n >= 10_000 {
+                1 << 12
+            } else if n >= 1000 {
+                1 << 14
+            } else {
+                1 << 20
+            };
+            Ok((0..count)
+                .map(|_| traced(&flow((((order.next() >> 32) * 1024) >> 32) as u32).packet(false), LEN, true))
+                .collect())
         }
         Mode::State | Mode::Nat => {
             let packets = (0..n).map(|i| b.establish(&flow(i))).collect::<Result<Vec<_>, _>>()?;

@@ -3,8 +3,8 @@
 //! Flow `i` goes from 10.0.0.0 + `i` to an address and from a port that follow from `i`. Packets are 46 bytes of IPv4:
 //! TCP with six bytes of payload, UDP with eighteen; those of a handshake have 40. All sums are right.
 
-use pfvm::wire::checksum;
 use pfvm::rule::{Addr, Af};
+use pfvm::wire::checksum;
 
 /// Which protocols the flows are of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
