@@ -19,7 +19,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use crate::source::{Disk, Loader};
 
 pub use file::FactsError;
-pub use names::Transport;
+pub use names::{Transport, protocol_name};
 pub use os::{OsNames, pack as pack_os};
 
 /// `IFNAMSIZ` of OpenBSD: names are shorter than this.

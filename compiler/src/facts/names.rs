@@ -495,7 +495,7 @@ pub(super) fn protocol_number(name: &str) -> Option<u8> {
 }
 
 /// `getprotobynumber`: the first name of a protocol number.
-pub(super) fn protocol_name(number: u8) -> Option<&'static str> {
+pub fn protocol_name(number: u8) -> Option<&'static str> {
     protocols().find(|(_, n, _)| *n == number).map(|(name, ..)| name)
 }
 

@@ -94,9 +94,10 @@ pub(crate) enum Dir {
 pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) input: Input,
-    /// The capture, pcap or pcapng; `-` is standard input
-    #[arg(long, value_name = "FILE")]
-    pub(crate) pcap: PathBuf,
+    /// The capture, pcap or pcapng; `-` is standard input. Given several times, with the interface each was taken on,
+    /// the captures are merged by time
+    #[arg(long, value_name = "[NAME=]FILE", required = true)]
+    pub(crate) pcap: Vec<String>,
     /// Write what passed, as rewritten, in the capture's format
     #[arg(short = 'w', long = "write", value_name = "FILE")]
     pub(crate) write: Option<PathBuf>,
@@ -106,6 +107,9 @@ pub(crate) struct Run {
     /// Direction of packets whose capture tells none
     #[arg(long)]
     pub(crate) dir: Option<Dir>,
+    /// Show the state table at the end, as `pfctl -s states` does; with -v as `pfctl -vv` does
+    #[arg(long, conflicts_with = "stateless")]
+    pub(crate) states: bool,
     /// Print every packet with what became of it
     #[arg(short = 'p', long)]
     pub(crate) packets: bool,

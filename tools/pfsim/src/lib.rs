@@ -8,6 +8,7 @@ pub mod line;
 pub mod replay;
 pub mod report;
 pub mod rules;
+pub mod states;
 pub mod stories;
 pub mod tally;
 pub mod why;

@@ -75,6 +75,13 @@ impl World {
         v
     }
 
+    /// All states, as `pfctl -s states` prints them.
+    #[must_use]
+    pub(super) fn state_table(&self, verbose: u8) -> String {
+        let now = u32::try_from(pfvm::host::Host::now_ms(&self.sim) / 1000).unwrap_or(0);
+        crate::states::table(&self.engine, now, &|i| self.sim.name(i).to_owned(), verbose)
+    }
+
     /// All states, oldest first.
     #[must_use]
     pub(super) fn states(&self) -> Vec<Value> {

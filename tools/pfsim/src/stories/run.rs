@@ -69,6 +69,8 @@ pub struct Report {
     pub differences: Vec<(usize, Vec<String>)>,
     /// Why it could not be played at all.
     pub broken: Option<String>,
+    /// The state table at the end, as `pfctl -v -s states` prints it: recorded and ours.
+    pub table: Option<(String, String)>,
 }
 
 impl Report {
@@ -94,6 +96,7 @@ pub fn play(story: &Story, prints: &Fingerprints) -> Report {
                     report.differences.push((i, d));
                 }
             }
+            report.table = story.end["pfctl_vss"].as_str().map(|want| (want.to_owned(), p.world.state_table(1)));
         }
     }
     report
