@@ -65,6 +65,20 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 #[test]
+fn two_captures_are_one_run_and_states_are_shown() {
+    let folder = TempDir::new().unwrap();
+    let (rules, facts, pcap) = (example("gateway.conf"), example("gateway.toml"), example("gateway.pcap"));
+    let common = ["run", "--rules", &rules, "--host-facts", &facts, "--states"];
+    let text = ends(0, "pfsim", &[&common[..], &["--pcap", &pcap]].concat(), folder.path());
+    assert!(text.contains("all tcp 10.0.0.10:8080 (203.0.113.2:80) <- 198.51.100.10:51004"), "{text}");
+    assert!(!text.contains("creatorid"), "{text}");
+    let again = format!("em1={pcap}");
+    let text = ends(0, "pfsim", &[&common[..], &["--pcap", &pcap, "--pcap", &again, "-v"]].concat(), folder.path());
+    assert!(text.contains("1442 frames") && text.contains("creatorid"), "{text}");
+    ends(5, "pfsim", &[&common[..], &["--pcap", &pcap, "--pcap", &facts]].concat(), folder.path());
+}
+
+#[test]
 fn the_newcomers_command_shows_the_result() {
     let folder = TempDir::new().unwrap();
     let (rules, facts, pcap) = (example("gateway.conf"), example("gateway.toml"), example("gateway.pcap"));

@@ -97,6 +97,11 @@ pub trait Decider {
     /// Every rule, in the order of [`By::Rule`].
     fn rules(&self) -> &[RuleRow];
 
+    /// The state table as pfctl prints it, where there is one.
+    fn states(&self, _verbose: u8) -> Option<String> {
+        None
+    }
+
     /// Lines about what this decider did besides, or leaves out.
     fn remarks(&self) -> Vec<String> {
         Vec::new()

@@ -255,6 +255,15 @@ impl Decider for Whole {
         &self.rows
     }
 
+    fn states(&self, verbose: u8) -> Option<String> {
+        let now = u32::try_from(self.machine.ms / 1000).unwrap_or(u32::MAX);
+        let name = |index: u16| {
+            let at = usize::from(index).checked_sub(1);
+            at.and_then(|at| self.names.get(at)).cloned().unwrap_or_else(|| "?".to_owned())
+        };
+        Some(crate::states::table(&self.engine, now, &name, verbose))
+    }
+
     fn remarks(&self) -> Vec<String> {
         let mut out = vec![format!("states: {} made, {} at the end", self.made, self.engine.table.len())];
         if self.machine.sent > 0 {

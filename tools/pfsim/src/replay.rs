@@ -7,13 +7,13 @@
 //! validated: a capture of sent packets shows sums the card has yet to fill in.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::IpAddr;
 
 use pfvm::packet::{Checksum, Packet, PktMeta, describe};
 use pfvm::rule::{Af, Direction};
 
-use crate::capture::{CaptureError, Interface, Reader, Record, Writer, link};
+use crate::capture::{CaptureError, Frames, Interface, Record, Writer, link};
 use crate::decide::{Decider, Ruling, Sighting, Verdict};
 use crate::line::ip;
 use crate::tally::{Ends, Tally};
@@ -84,8 +84,8 @@ pub trait Listener {
 impl Listener for () {}
 
 /// Runs a capture through `decider`; what passes goes to `passed`. The tally holds what was read, also after an error.
-pub fn replay<R: Read, W: Write>(
-    reader: &mut Reader<R>,
+pub fn replay<W: Write>(
+    reader: &mut dyn Frames,
     placement: &Placement,
     decider: &mut dyn Decider,
     mut passed: Option<&mut Writer<W>>,
@@ -95,7 +95,7 @@ pub fn replay<R: Read, W: Write>(
     let mut packet = Vec::new();
     let mut frame = Vec::new();
     loop {
-        let record = match reader.next_record() {
+        let record = match reader.next_frame() {
             Ok(Some(record)) => record,
             Ok(None) => return (tally, Ok(())),
             Err(error) => return (tally, Err(error.into())),

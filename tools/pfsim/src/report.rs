@@ -101,6 +101,15 @@ pub fn text(tally: &Tally, about: &About<'_>) -> String {
     out
 }
 
+/// The state table under its heading.
+#[must_use]
+pub fn states(table: &str) -> String {
+    if table.is_empty() {
+        return format!("\n{BOLD}No states at the end{BOLD:#}\n");
+    }
+    format!("\n{BOLD}States at the end{BOLD:#}\n{table}")
+}
+
 fn heading(out: &mut String, tally: &Tally, about: &About<'_>) {
     let time = tally.span.map_or(0, |(first, last)| last - first);
     let names: Vec<&str> = tally.interfaces.keys().map(String::as_str).filter(|name| *name != NAMELESS).collect();

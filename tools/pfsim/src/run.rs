@@ -2,12 +2,13 @@
 
 use std::fs::File;
 use std::io::{IsTerminal, Read, Write};
+use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use pfc::facts::Facts;
 use pfc::output::Output;
 use pfc::source::strerror;
-use pfsim::capture::{Reader, Writer};
+use pfsim::capture::{Format, Interface, Merged, Reader, Writer};
 use pfsim::decide::{By, Decider, RuleRow, Verdict};
 use pfsim::replay::{Decided, Listener, Placement, ReplayError, replay};
 use pfsim::report;
@@ -103,25 +104,64 @@ fn placement(args: &Run, facts: &Facts) -> Placement {
     placement
 }
 
-/// Opens the capture; its length where it has one.
-fn open(args: &Run) -> Result<(Box<dyn Read>, Option<u64>), Exit> {
-    if args.pcap.as_os_str() == "-" {
+/// A capture of the command line: the interface it was taken on, where told, and the file.
+fn named(text: &str) -> (Option<String>, &Path) {
+    match text.split_once('=') {
+        Some((name, file)) if !name.is_empty() && !name.contains('/') && !Path::new(text).exists() => {
+            (Some(name.to_owned()), Path::new(file))
+        }
+        _ => (None, Path::new(text)),
+    }
+}
+
+/// Opens a capture; its length where it has one.
+fn open(path: &Path) -> Result<(Box<dyn Read>, Option<u64>), Exit> {
+    if path.as_os_str() == "-" {
         return Ok((Box::new(std::io::stdin()), None));
     }
     let unreadable = |reason: &str| {
-        complain(&format!("{}: {reason}", args.pcap.display()));
+        complain(&format!("{}: {reason}", path.display()));
         Exit::File
     };
-    if args.pcap.is_dir() {
+    if path.is_dir() {
         return Err(unreadable("Is a directory"));
     }
-    let file = File::open(&args.pcap).map_err(|error| unreadable(&strerror(&error)))?;
+    let file = File::open(path).map_err(|error| unreadable(&strerror(&error)))?;
     let length = file.metadata().ok().map(|data| data.len());
     Ok((Box::new(file), length))
 }
 
-fn damaged(args: &Run, error: &dyn std::fmt::Display) -> Exit {
-    complain(&format!("{}: {error}", args.pcap.display()));
+/// What the command line gives to read: one reader over all captures.
+struct Input {
+    frames: Merged<Box<dyn Read>>,
+    files: Vec<String>,
+    format: Format,
+    first: Option<Interface>,
+    length: Option<u64>,
+}
+
+impl Input {
+    fn open(args: &Run) -> Result<Self, Exit> {
+        let mut length = Some(0);
+        let (mut files, mut readers) = (Vec::new(), Vec::new());
+        let (mut format, mut first) = (Format::PcapNg, None);
+        for text in &args.pcap {
+            let (name, path) = named(text);
+            let (file, len) = open(path)?;
+            length = length.zip(len).map(|(a, b)| a + b);
+            let reader = Reader::new(file).map_err(|error| damaged(&path.display().to_string(), &error))?;
+            if args.pcap.len() == 1 {
+                (format, first) = (reader.format(), reader.interfaces().first().cloned());
+            }
+            files.push(path.display().to_string());
+            readers.push((name, reader));
+        }
+        Ok(Self { frames: Merged::new(readers), files, format, first, length })
+    }
+}
+
+fn damaged(file: &str, error: &dyn std::fmt::Display) -> Exit {
+    complain(&format!("{file}: {error}"));
     Exit::Capture
 }
 
@@ -133,38 +173,44 @@ fn unwritable(args: &Run, error: &std::io::Error) -> Exit {
 
 fn decide(args: &Run) -> Result<Exit, Exit> {
     let facts = load::facts(args.input.host_facts.as_deref())?;
-    let (capture, length) = open(args)?;
+    let mut input = Input::open(args)?;
     let mut decider: Box<dyn Decider> = if args.stateless {
         Box::new(load::rules(&args.input, &facts)?)
     } else {
         Box::new(load::engine(&args.input, &facts)?)
     };
-    let mut reader = Reader::new(capture).map_err(|error| damaged(args, &error))?;
     let output = args.write.as_ref().map(|path| Output::create(path)).transpose();
     let output = output.map_err(|error| unwritable(args, &error))?;
-    let first = reader.interfaces().first().cloned();
-    let format = reader.format();
-    let writer = output.map(|output| Writer::new(output, format, first.as_ref())).transpose();
+    let writer = output.map(|output| Writer::new(output, input.format, input.first.as_ref())).transpose();
     let mut writer = writer.map_err(|error| unwritable(args, &error))?;
-    let mut watch = Watch::new(args, length, decider.rules().to_vec());
-    let (tally, end) = replay(&mut reader, &placement(args, &facts), decider.as_mut(), writer.as_mut(), &mut watch);
+    let mut watch = Watch::new(args, input.length, decider.rules().to_vec());
+    let (tally, end) = replay(&mut input.frames, &placement(args, &facts), decider.as_mut(), writer.as_mut(), &mut watch);
     watch.bar.finish_and_clear();
     let about = report::About {
-        capture: &args.pcap.display().to_string(),
+        capture: &input.files.join(" and "),
         rules: &args.input.rules.display().to_string(),
         rows: decider.rules(),
         remarks: &decider.remarks(),
         all_rules: args.verbose,
     };
+    let verbose = if args.verbose { 2 } else { 0 };
+    let states = args.states.then(|| decider.states(verbose)).flatten();
     let shown = if args.json {
-        let object = report::to_json(&tally, &about);
+        let mut object = report::to_json(&tally, &about);
+        if let Some(states) = &states {
+            object["states"] = json!(states.lines().collect::<Vec<_>>());
+        }
         print(&if args.packets { format!("{object}\n") } else { format!("{object:#}\n") })
     } else {
-        print(&report::text(&tally, &about))
+        let table = states.map_or_else(String::new, |s| report::states(&s));
+        print(&(report::text(&tally, &about) + &table))
     };
     match end {
         Ok(()) => {}
-        Err(ReplayError::Capture(error)) => return Err(damaged(args, &error)),
+        Err(ReplayError::Capture(error)) => {
+            let file = input.files.get(input.frames.failed()).map_or("", String::as_str);
+            return Err(damaged(file, &error));
+        }
         Err(ReplayError::Write(error)) => return Err(unwritable(args, &error)),
     }
     if let Some(writer) = writer {

@@ -10,11 +10,13 @@
 
 mod classic;
 pub mod link;
+mod merge;
 mod ng;
 mod source;
 mod write;
 
 pub use link::LinkType;
+pub use merge::{Frames, Merged};
 pub use write::{Format, Writer};
 
 use std::io::Read;

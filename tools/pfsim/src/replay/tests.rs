@@ -3,7 +3,7 @@
 use pfvm::packet::DropReason;
 
 use super::*;
-use crate::capture::{Format, LinkType};
+use crate::capture::{Format, LinkType, Merged, Reader};
 use crate::decide::{By, RuleRow};
 use crate::line::Line;
 
@@ -80,7 +80,7 @@ fn a_packet_captured_in_part_is_completed() {
     let mut picky = Picky::default();
     let placement = Placement { iface: Some("em7".into()), dir: Some(Direction::Out), ..Placement::default() };
     let mut reader = Reader::new(bytes.as_slice()).unwrap();
-    let (tally, done) = replay::<_, Vec<u8>>(&mut reader, &placement, &mut picky, None, &mut ());
+    let (tally, done) = replay::<Vec<u8>>(&mut reader, &placement, &mut picky, None, &mut ());
     done.unwrap();
     assert_eq!((tally.cut, tally.guessed, tally.nameless), (1, 0, 0));
     assert_eq!(picky.seen, [("em7".into(), Direction::Out, 940)]);
@@ -91,7 +91,46 @@ fn a_cut_file_keeps_what_was_read() {
     let mut bytes = capture(None, &[(ethernet(DNS, 0), 0), (ethernet(SSH, 0), 0)]);
     bytes.truncate(bytes.len() - 3);
     let mut reader = Reader::new(bytes.as_slice()).unwrap();
-    let (tally, done) = replay::<_, Vec<u8>>(&mut reader, &Placement::default(), &mut Picky::default(), None, &mut ());
+    let (tally, done) = replay::<Vec<u8>>(&mut reader, &Placement::default(), &mut Picky::default(), None, &mut ());
     assert!(matches!(done, Err(ReplayError::Capture(CaptureError::Truncated { .. }))));
     assert_eq!((tally.frames, tally.nameless), (1, 1));
+}
+
+#[test]
+fn captures_are_merged_by_time() {
+    let one = |lines: &[(&str, u64)]| {
+        let interfaces = [Interface::new(None, LinkType::ETHERNET)];
+        let mut writer = Writer::new(Vec::new(), Format::Pcap, interfaces.first()).unwrap();
+        for (line, time) in lines {
+            let frame = ethernet(line, 0);
+            writer.packet(&interfaces, 0, *time, u32::try_from(frame.len()).unwrap(), &frame, "").unwrap();
+        }
+        writer.finish().unwrap()
+    };
+    let (inside, outside) = (one(&[(SSH, 10), (SSH, 30)]), one(&[(DNS, 20), (DNS, 30), (DNS, 40)]));
+    let readers = [("em1", &inside), ("em0", &outside)]
+        .map(|(name, bytes)| (Some(name.to_owned()), Reader::new(bytes.as_slice()).unwrap()));
+    let mut merged = Merged::new(readers.into());
+    let mut picky = Picky::default();
+    let mut writer = Writer::new(Vec::new(), Format::PcapNg, None).unwrap();
+    let (tally, end) = replay(&mut merged, &Placement::default(), &mut picky, Some(&mut writer), &mut ());
+    end.unwrap();
+    let names: Vec<&str> = picky.seen.iter().map(|(name, ..)| name.as_str()).collect();
+    assert_eq!(names, ["em1", "em0", "em1", "em0", "em0"], "equal times: as the captures were given");
+    assert_eq!((tally.frames, tally.passed.packets, tally.blocked.packets), (5, 2, 3));
+    let written = writer.finish().unwrap();
+    let mut again = Reader::new(written.as_slice()).unwrap();
+    assert!(again.next_record().unwrap().is_some_and(|r| r.time == 10));
+    assert_eq!(again.interfaces().first().and_then(|i| i.name.as_deref()), Some("em1"));
+}
+
+#[test]
+fn a_damaged_capture_among_others_is_named() {
+    let whole = capture(Some("em1"), &[(ethernet(SSH, 0), 0)]);
+    let cut = &whole[..whole.len() - 7];
+    let inputs = [whole.as_slice(), cut].map(|b| (None, Reader::new(b).unwrap()));
+    let mut merged = Merged::new(inputs.into());
+    let end = replay::<Vec<u8>>(&mut merged, &Placement::default(), &mut Picky::default(), None, &mut ()).1;
+    assert!(matches!(end, Err(ReplayError::Capture(CaptureError::Truncated { .. }))), "{end:?}");
+    assert_eq!(merged.failed(), 1);
 }
