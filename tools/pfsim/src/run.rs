@@ -184,7 +184,8 @@ fn decide(args: &Run) -> Result<Exit, Exit> {
     let writer = output.map(|output| Writer::new(output, input.format, input.first.as_ref())).transpose();
     let mut writer = writer.map_err(|error| unwritable(args, &error))?;
     let mut watch = Watch::new(args, input.length, decider.rules().to_vec());
-    let (tally, end) = replay(&mut input.frames, &placement(args, &facts), decider.as_mut(), writer.as_mut(), &mut watch);
+    let (tally, end) =
+        replay(&mut input.frames, &placement(args, &facts), decider.as_mut(), writer.as_mut(), &mut watch);
     watch.bar.finish_and_clear();
     let about = report::About {
         capture: &input.files.join(" and "),
