@@ -18,4 +18,5 @@ pub mod rule;
 pub mod state;
 pub mod table;
 pub mod verify;
+pub mod watch;
 pub mod wire;
