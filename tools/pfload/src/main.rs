@@ -6,6 +6,7 @@
 mod command;
 mod engine;
 mod getopt;
+mod watch;
 
 use std::io::{IsTerminal, Read, Write};
 use std::process::ExitCode;

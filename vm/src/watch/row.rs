@@ -33,8 +33,6 @@ pub struct LogRow<'a> {
     pub dir: Direction,
     /// Whether a forwarded packet on its way out.
     pub forwarded: bool,
-    /// Whether the bytes are the translated packet's.
-    pub rewritten: bool,
     /// Number of the rule, or of the anchor rule it was called by.
     pub rule: u32,
     /// Number within the anchor, `u32::MAX` for none.
@@ -47,14 +45,10 @@ pub struct LogRow<'a> {
     pub rule_uid: u32,
     /// Process that loaded the rule.
     pub rule_pid: u32,
-    /// Source before translation.
-    pub src: Addr,
-    /// Destination before translation.
-    pub dst: Addr,
-    /// Source port before translation.
-    pub sport: u16,
-    /// Destination port before translation.
-    pub dport: u16,
+    /// Source as translated when the record was made, in the family it left in.
+    pub src: (Addr, u16),
+    /// Destination, likewise.
+    pub dst: (Addr, u16),
     /// Length of the packet.
     pub len: u32,
     /// Interface.
@@ -67,7 +61,8 @@ pub struct LogRow<'a> {
     pub file: &'a str,
     /// Line, 0 when not known.
     pub line: u32,
-    /// The packet's first bytes, from its IP header.
+    /// The packet's first bytes, from its IP header, as it stood when the record was made: a translation that was chosen
+    /// may not be in them yet.
     pub bytes: &'a [u8],
 }
 
