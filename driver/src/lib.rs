@@ -1,2 +1,8 @@
 //! The portable driver core: control requests, the packet edge, program swap.
 #![cfg_attr(not(test), no_std)]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod log;
+pub mod trace;

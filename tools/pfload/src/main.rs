@@ -6,6 +6,7 @@
 mod command;
 mod engine;
 mod getopt;
+#[allow(dead_code, reason = "the commands that use it come with the connection to the engine")]
 mod watch;
 
 use std::io::{IsTerminal, Read, Write};

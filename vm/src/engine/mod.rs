@@ -28,6 +28,7 @@ pub mod send;
 pub mod tables;
 pub mod test_rule;
 pub mod track;
+pub mod trail;
 
 use alloc::vec::Vec;
 
@@ -78,6 +79,7 @@ pub struct Engine {
     pub log_lost: u64,
     /// SYN cookies.
     pub cookies: SynCookies,
+    trail: trail::Trail,
     recreating: bool,
     iss_key: [u64; 2],
     iss_offset: u32,
@@ -145,6 +147,7 @@ impl Engine {
             half_open: 0,
             log_lost: 0,
             cookies: SynCookies::new(),
+            trail: trail::Trail::OFF,
             recreating: false,
             iss_key: [word(), word()],
             iss_offset: u32::try_from(word() & 0xffff_ffff).unwrap_or(0),

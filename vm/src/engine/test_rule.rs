@@ -12,7 +12,8 @@ use crate::engine::log::{Logger, Speaks};
 use crate::engine::rules::RuleBook;
 use crate::engine::tables::TableSet;
 use crate::engine::track::segment_of;
-use crate::exec::{self, Context, Question, Site, Step, UnitId};
+use crate::engine::trail::{self, Trail};
+use crate::exec::{self, Context, Forest, Grove, Question, Site, Step, UnitId};
 use crate::host::Host;
 use crate::isa::RouteTest;
 use crate::nat::rewrite::{self, IcmpKey, Target};
@@ -24,6 +25,7 @@ use crate::state::key::{Idx, KeySide};
 use crate::state::other::IcmpMap;
 use crate::state::record::NONE;
 use crate::state::srcnode::SrcKind;
+use crate::verify::{Body, Program};
 use crate::wire::checksum;
 
 /// Most match rules one packet may hit.
@@ -172,8 +174,14 @@ impl Engine {
 
     /// Evaluates the rules, translating where a match rule asks for it.
     fn match_rules<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>, m: &mut Matched) -> Result<(), DropReason> {
-        self.machine.reset(self.body, self.fuel);
-        let result = self.evaluate(cx, m);
+        let result = if self.trail.on {
+            // Straight code is longer: it must not run dry only because somebody watches.
+            self.machine.reset(Body::Straight, u32::MAX);
+            self.evaluate::<H, true>(cx, m)
+        } else {
+            self.machine.reset(self.body, self.fuel);
+            self.evaluate::<H, false>(cx, m)
+        };
         if let Some(hit) = self.machine.noted() {
             m.rule = Some(hit.site);
             m.anchor = hit.call;
@@ -188,11 +196,17 @@ impl Engine {
         result
     }
 
-    fn evaluate<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>, m: &mut Matched) -> Result<(), DropReason> {
+    fn evaluate<H: Host, const FOLLOWED: bool>(
+        &mut self,
+        cx: &mut Cx<'_, '_, H>,
+        m: &mut Matched,
+    ) -> Result<(), DropReason> {
         // Each round answers a question of the program, of which there are no more than steps.
         for _ in 0..self.fuel {
             let Some(forest) = &self.forest else { return Ok(()) };
-            let mut ctx = Ask {
+            let mut ctx = Ask::<H, FOLLOWED> {
+                forest,
+                trail: &mut self.trail,
                 tables: &self.tables,
                 rules: &mut self.rules,
                 ifaces: &self.ifaces,
@@ -342,7 +356,9 @@ impl Engine {
 }
 
 /// What the interpreter asks, answered from the engine.
-struct Ask<'a, 'p, H> {
+struct Ask<'a, 'p, H, const FOLLOWED: bool> {
+    forest: &'a Grove<Program>,
+    trail: &'a mut Trail,
     tables: &'a TableSet,
     rules: &'a mut RuleBook,
     ifaces: &'a Ifaces,
@@ -352,7 +368,15 @@ struct Ask<'a, 'p, H> {
     logger: Logger<'a, 'p>,
 }
 
-impl<H: Host> Context for Ask<'_, '_, H> {
+impl<H: Host, const FOLLOWED: bool> Context for Ask<'_, '_, H, FOLLOWED> {
+    const TRACE: bool = FOLLOWED;
+
+    fn trace(&mut self, unit: UnitId, body: Body, pc: u32) {
+        if let Some((site, how)) = trail::met_by(self.forest.program(unit), unit, body, pc) {
+            self.trail.note(self.rules.place(site), how);
+        }
+    }
+
     fn in_table(&mut self, unit: UnitId, table: rule::TableId, af: Af, addr: &rule::Addr) -> bool {
         self.tables.slot(unit, table).is_some_and(|s| self.tables.all.holds(s, af, addr))
     }

@@ -380,9 +380,7 @@ impl Expr {
             Test::LogIf(unit) => facts.log_if.map(|u| u == unit),
             Test::State(name) => facts.state.map(|s| s.iter().any(|s| s.eq_ignore_ascii_case(self.name(name)))),
             Test::User(uid) => facts.user.map(|u| u == uid),
-            Test::Number { what, order, value } => {
-                facts.number.and_then(|n| n(what)).map(|n| order.holds(n, value))
-            }
+            Test::Number { what, order, value } => facts.number.and_then(|n| n(what)).map(|n| order.holds(n, value)),
         }
     }
 }

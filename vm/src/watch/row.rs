@@ -110,8 +110,8 @@ pub struct TraceRow<'a> {
     pub fragment: Option<(u16, bool)>,
     /// Length of the packet.
     pub len: u32,
-    /// What became of it: `pass`, `drop`, `synproxy-drop`, `af-rt`, `divert`, or empty for a packet not looked at.
-    pub action: Action,
+    /// Whether it went on.
+    pub passed: bool,
     /// What decided.
     pub by: By,
     /// `PFRES_*`.
@@ -150,6 +150,8 @@ pub enum MetKind {
 pub struct MetRow<'a> {
     /// How.
     pub kind: MetKind,
+    /// What it says.
+    pub action: Action,
     /// Stable id; 0 for the default rule.
     pub stable_id: u64,
     /// Number within its ruleset.

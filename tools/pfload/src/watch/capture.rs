@@ -26,7 +26,11 @@ impl Format {
     /// The format a file's name asks for: pcapng unless it ends in `.pcap` or `.cap`.
     pub(crate) fn of(name: &str) -> Self {
         let ending = name.rsplit('.').next().unwrap_or_default();
-        if ending.eq_ignore_ascii_case("pcap") || ending.eq_ignore_ascii_case("cap") { Self::Pcap } else { Self::PcapNg }
+        if ending.eq_ignore_ascii_case("pcap") || ending.eq_ignore_ascii_case("cap") {
+            Self::Pcap
+        } else {
+            Self::PcapNg
+        }
     }
 }
 

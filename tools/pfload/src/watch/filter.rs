@@ -83,11 +83,7 @@ fn tokens(text: &str) -> Result<Vec<Token>, (Range<usize>, String)> {
                 rest.find(end).filter(|n| *n > 0)
             };
             let len = sign.or_else(word).unwrap_or(rest.len());
-            found.push(Token {
-                text: rest.get(..len).unwrap_or_default().to_owned(),
-                quoted: false,
-                at: at..at + len,
-            });
+            found.push(Token { text: rest.get(..len).unwrap_or_default().to_owned(), quoted: false, at: at..at + len });
             at += len;
         }
     }
@@ -98,7 +94,8 @@ fn tokens(text: &str) -> Result<Vec<Token>, (Range<usize>, String)> {
 pub(crate) fn parse(text: &str, scope: Scope) -> Result<Expr, FilterError> {
     let fail = |(at, what): (Range<usize>, String)| FilterError { text: text.to_owned(), at, what };
     let tokens = tokens(text).map_err(fail)?;
-    let mut parser = Parser { tokens, next: 0, end: text.len(), ops: Vec::new(), names: String::new(), scope, depth: 0 };
+    let mut parser =
+        Parser { tokens, next: 0, end: text.len(), ops: Vec::new(), names: String::new(), scope, depth: 0 };
     if parser.tokens.is_empty() {
         return Ok(Expr::default());
     }
@@ -219,7 +216,11 @@ impl Parser {
         if self.take(&["("]) {
             self.either()?;
             let token = self.token("`)`")?;
-            return if token.text == ")" { Ok(()) } else { Err((token.at, format!("found `{}`, wanted `)`", token.text))) };
+            return if token.text == ")" {
+                Ok(())
+            } else {
+                Err((token.at, format!("found `{}`, wanted `)`", token.text)))
+            };
         }
         self.test()
     }
@@ -231,7 +232,10 @@ impl Parser {
     fn test(&mut self) -> Parsed {
         let token = self.token("a test")?;
         if token.quoted {
-            return Err((token.at, format!("found the name \"{}\", wanted a test such as `label \"{0}\"`", token.text)));
+            return Err((
+                token.at,
+                format!("found the name \"{}\", wanted a test such as `label \"{0}\"`", token.text),
+            ));
         }
         let word = token.text.as_str();
         // `action block` before `block`, `src port` before `port`.
@@ -408,8 +412,11 @@ impl Parser {
 
 /// A number with a unit: k, M, G of things; s, m, h, d of seconds.
 fn quantity(text: &str, time: bool) -> Option<u64> {
-    let units: &[(char, u64)] =
-        if time { &[('s', 1), ('m', 60), ('h', 3600), ('d', 86_400)] } else { &[('k', 1000), ('M', 1_000_000), ('G', 1_000_000_000)] };
+    let units: &[(char, u64)] = if time {
+        &[('s', 1), ('m', 60), ('h', 3600), ('d', 86_400)]
+    } else {
+        &[('k', 1000), ('M', 1_000_000), ('G', 1_000_000_000)]
+    };
     let unit = units.iter().find(|(letter, _)| text.ends_with(*letter));
     let digits = unit.map_or(text, |(letter, _)| text.trim_end_matches(*letter));
     digits.parse::<u64>().ok()?.checked_mul(unit.map_or(1, |(_, times)| *times))
@@ -558,14 +565,8 @@ mod tests {
             wrong("host 1.2.3 and port 80", Scope::Log),
             "found `1.2.3`, wanted an address or a network\n  host 1.2.3 and port 80\n       ^^^^^"
         );
-        assert_eq!(
-            wrong("tcp and", Scope::Log),
-            "found the end, wanted a test\n  tcp and\n         ^"
-        );
-        assert_eq!(
-            wrong("(tcp or udp", Scope::Log),
-            "found the end, wanted `)`\n  (tcp or udp\n             ^"
-        );
+        assert_eq!(wrong("tcp and", Scope::Log), "found the end, wanted a test\n  tcp and\n         ^");
+        assert_eq!(wrong("(tcp or udp", Scope::Log), "found the end, wanted `)`\n  (tcp or udp\n             ^");
         assert!(wrong("tcp frobnicate", Scope::Log).starts_with("found `frobnicate`, wanted a test: host, net"));
         assert_eq!(
             wrong("port 70000", Scope::Log),
@@ -576,10 +577,7 @@ mod tests {
             "found a name that is not closed, wanted a `\"` after it\n  label \"web\n        ^^^^"
         );
         assert_eq!(wrong("tcp)", Scope::Log), "found `)`, wanted `and`, `or` or the end\n  tcp)\n     ^");
-        assert_eq!(
-            wrong("rate > 5", Scope::Trace),
-            "`rate` is known of the lists of top only\n  rate > 5\n  ^^^^"
-        );
+        assert_eq!(wrong("rate > 5", Scope::Trace), "`rate` is known of the lists of top only\n  rate > 5\n  ^^^^");
         assert_eq!(
             wrong("state established", Scope::Log),
             "`state` is known of traces and of the lists of top only\n  state established\n  ^^^^^"
@@ -591,7 +589,8 @@ mod tests {
 
     #[test]
     fn any_text_ends() {
-        let pieces = ["host", "1.2.3.4", "(", ")", "not", "and", "\"a", "port", ">", "&", "|", "é", "rule", "7.", ".", ","];
+        let pieces =
+            ["host", "1.2.3.4", "(", ")", "not", "and", "\"a", "port", ">", "&", "|", "é", "rule", "7.", ".", ","];
         for a in pieces {
             for b in pieces {
                 for c in pieces {

@@ -122,7 +122,9 @@ impl Layout {
 
 /// Adds a change of 16-bit words to a checksum (RFC 1624 §3).
 fn change(sum: u16, old: &[u8], new: &[u8]) -> u16 {
-    let word = |pair: &[u8]| u32::from(u16::from_be_bytes([pair.first().copied().unwrap_or(0), pair.get(1).copied().unwrap_or(0)]));
+    let word = |pair: &[u8]| {
+        u32::from(u16::from_be_bytes([pair.first().copied().unwrap_or(0), pair.get(1).copied().unwrap_or(0)]))
+    };
     let mut acc = u32::from(!sum);
     for (o, n) in old.chunks(2).zip(new.chunks(2)) {
         acc += (!word(o) & 0xffff) + word(n);

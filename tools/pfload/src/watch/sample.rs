@@ -62,7 +62,8 @@ pub(crate) fn sums_are_right(bytes: &[u8]) -> bool {
     let payload = packet.payload.slice();
     match (packet.net.unwrap(), packet.transport.unwrap()) {
         (NetHeaders::Ipv4(ip, _), TransportHeader::Tcp(tcp)) => {
-            ip.header_checksum == ip.calc_header_checksum() && tcp.checksum == tcp.calc_checksum_ipv4(&ip, payload).unwrap()
+            ip.header_checksum == ip.calc_header_checksum()
+                && tcp.checksum == tcp.calc_checksum_ipv4(&ip, payload).unwrap()
         }
         (NetHeaders::Ipv6(ip, _), TransportHeader::Udp(udp)) => {
             udp.checksum == udp.calc_checksum_ipv6(&ip, payload).unwrap()
@@ -89,7 +90,20 @@ pub(crate) fn all() -> Vec<Vec<u8>> {
     add(&|p| v4().tcp(40_000, 22, 1000, 512).ack(77).psh().write(p, b"hello").unwrap());
     add(&|p| v4().tcp(40_000, 22, 1000, 512).ack(77).fin().write(p, &[]).unwrap());
     add(&|p| v4().tcp(40_000, 22, 1000, 0).rst().write(p, &[]).unwrap());
-    add(&|p| v4().tcp(40_000, 22, 1000, 512).syn().ack(9).options(&[etherparse::TcpOptionElement::MaximumSegmentSize(1460), etherparse::TcpOptionElement::Noop, etherparse::TcpOptionElement::WindowScale(7), etherparse::TcpOptionElement::SelectiveAcknowledgementPermitted]).unwrap().write(p, &[]).unwrap());
+    add(&|p| {
+        v4().tcp(40_000, 22, 1000, 512)
+            .syn()
+            .ack(9)
+            .options(&[
+                etherparse::TcpOptionElement::MaximumSegmentSize(1460),
+                etherparse::TcpOptionElement::Noop,
+                etherparse::TcpOptionElement::WindowScale(7),
+                etherparse::TcpOptionElement::SelectiveAcknowledgementPermitted,
+            ])
+            .unwrap()
+            .write(p, &[])
+            .unwrap()
+    });
     add(&|p| v4().udp(40_000, 9999).write(p, &[1; 30]).unwrap());
     add(&|p| v4().icmpv4_echo_request(7, 3).write(p, &[1; 30]).unwrap());
     add(&|p| v4().icmpv4_echo_reply(7, 3).write(p, &[1; 30]).unwrap());

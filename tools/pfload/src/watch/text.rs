@@ -165,8 +165,7 @@ fn protocol(number: u8) -> String {
 }
 
 /// Letters of TCP flags in tcpdump's order.
-const FLAGS: &[(u8, char)] =
-    &[(1, 'F'), (2, 'S'), (4, 'R'), (8, 'P'), (16, '.'), (32, 'U'), (64, 'E'), (128, 'W')];
+const FLAGS: &[(u8, char)] = &[(1, 'F'), (2, 'S'), (4, 'R'), (8, 'P'), (16, '.'), (32, 'U'), (64, 'E'), (128, 'W')];
 
 fn tcp(header: &[u8], room: usize) -> Option<String> {
     let (seq, ack) = (be32(header, 4)?, be32(header, 8)?);

@@ -14,7 +14,10 @@ use super::{sample, text};
 fn there(tool: &str) -> bool {
     let found = Command::new(tool).arg("--version").output().is_ok_and(|out| out.status.success());
     let required = std::env::var("PF_REQUIRE").unwrap_or_default();
-    assert!(found || !required.split(',').any(|word| word == "all" || word == "tools"), "{tool} is required and absent");
+    assert!(
+        found || !required.split(',').any(|word| word == "all" || word == "tools"),
+        "{tool} is required and absent"
+    );
     if !found {
         eprintln!("not run: {tool} is not installed");
     }
@@ -79,12 +82,38 @@ fn tshark_reads_header_names_and_comments() {
     let path = dir.path().join("a.pcapng");
     write(&path, &rows, Format::PcapNg);
     let fields = [
-        "frame.protocols", "frame.interface_name", "frame.comment", "pflog.length", "pflog.action", "pflog.reason",
-        "pflog.ifname", "pflog.ruleset", "pflog.rulenr", "pflog.subrulenr", "pflog.uid", "pflog.rule_pid", "pflog.dir",
-        "pflog.rewritten", "pflog.sport", "pflog.dport", "tcp.srcport", "ip.checksum.status", "tcp.checksum.status",
+        "frame.protocols",
+        "frame.interface_name",
+        "frame.comment",
+        "pflog.length",
+        "pflog.action",
+        "pflog.reason",
+        "pflog.ifname",
+        "pflog.ruleset",
+        "pflog.rulenr",
+        "pflog.subrulenr",
+        "pflog.uid",
+        "pflog.rule_pid",
+        "pflog.dir",
+        "pflog.rewritten",
+        "pflog.sport",
+        "pflog.dport",
+        "tcp.srcport",
+        "ip.checksum.status",
+        "tcp.checksum.status",
     ];
     let mut command = Command::new("tshark");
-    command.args(["-n", "-o", "ip.check_checksum:TRUE", "-o", "tcp.check_checksum:TRUE", "-T", "fields", "-E", "separator=|"]);
+    command.args([
+        "-n",
+        "-o",
+        "ip.check_checksum:TRUE",
+        "-o",
+        "tcp.check_checksum:TRUE",
+        "-T",
+        "fields",
+        "-E",
+        "separator=|",
+    ]);
     for field in fields {
         command.args(["-e", field]);
     }
