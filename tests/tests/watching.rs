@@ -49,6 +49,9 @@ impl Host for Watched {
     }
 }
 
+/// What decided a traced packet, whether it passed, and the rules it met.
+type Way = (By, bool, Vec<(MetKind, String)>);
+
 struct World {
     engine: Engine,
     host: Watched,
@@ -135,7 +138,7 @@ impl World {
     }
 
     /// Traced packets: what decided, and the rules met.
-    fn traced(&mut self, cursor: u64) -> (u64, Vec<(By, bool, Vec<(MetKind, String)>)>) {
+    fn traced(&mut self, cursor: u64) -> (u64, Vec<Way>) {
         let mut rows = Vec::new();
         let next = self.trace.rows(
             cursor,
