@@ -11,7 +11,7 @@ use pfvm::image::Image;
 use pfvm::verify::{DRIVER_BUDGET, Program, Reject};
 
 use crate::ast::FileId;
-use crate::diag::{Diagnostic, Severity, codes};
+use crate::diag::{Diagnostic, Severity, codes, folded};
 use crate::facts::Facts;
 use crate::image::{Extras, Stats, write};
 use crate::lint::{self, Lint};
@@ -79,6 +79,12 @@ impl Outcome {
     #[must_use]
     pub fn failed(&self) -> bool {
         self.diagnostics.iter().any(|d| d.severity == Severity::Error)
+    }
+
+    /// The same with one diagnostic for what lists make pfctl say many times.
+    #[must_use]
+    pub fn folded(self) -> Self {
+        Self { diagnostics: folded(self.diagnostics), ..self }
     }
 }
 
@@ -155,10 +161,11 @@ fn finish(config: Config, facts: &Facts, options: &Options) -> Result<Compiled, 
     let error = |code, text: String| Box::new(Diagnostic::new(Severity::Error, code, text));
     let passes = if options.straight { Passes::NONE } else { Passes::ALL };
     let how = RuleOptions::default();
+    let prints = config.prints.clone();
     let extras = Extras {
         text: &|rule| print::rule(rule, &how),
         queue: &|queue| print::queue(queue).trim_end().to_owned(),
-        prints: &facts.prints,
+        prints: prints.as_deref().unwrap_or(&facts.prints),
     };
     let (image, stats) = write(&config, passes, &extras).map_err(|e| error(codes::LIMIT, e.to_string()))?;
     let parsed = Image::parse(&image).map_err(|e| error(codes::LIMIT, e.to_string()))?;
@@ -172,4 +179,65 @@ fn finish(config: Config, facts: &Facts, options: &Options) -> Result<Compiled, 
     })?;
     let bound = program.bounds().first().map_or(0, |b| b.code);
     Ok(Compiled { config, image, stats, bound })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A disk with one file.
+    struct Mine;
+
+    impl crate::source::Loader for Mine {
+        fn read(&mut self, name: &str) -> Result<Vec<u8>, String> {
+            let found = (name == "mine.os").then(|| b"1024:64:1:44:M*:Mine:1::one of ours\n".to_vec());
+            found.ok_or_else(|| "No such file or directory".to_owned())
+        }
+    }
+
+    fn outcome(text: &str, facts: &Facts) -> (Outcome, Sources) {
+        let mut sources = Sources::new(Box::new(Mine));
+        let file = sources.add("stdin", text.as_bytes().to_vec());
+        (compile(&mut sources, file, facts, &Options::default()), sources)
+    }
+
+    #[test]
+    fn lists_repeat_an_error_for_pfctl_and_not_for_people() {
+        let text = "pass out from { 10.0.0.1 10.0.0.2 } nat-to ::1\npass in proto icmp to port 80\n";
+        let (out, sources) = outcome(text, &Facts::default());
+        let errors = |o: &Outcome| o.diagnostics.iter().filter(|d| d.severity == Severity::Error).count();
+        assert_eq!(errors(&out), 3, "{:?}", out.diagnostics);
+        let lines: Vec<_> = out.diagnostics.iter().filter_map(|d| d.pfctl_line(&sources)).collect();
+        assert!(lines.contains(&"stdin:1: skipping rule due to errors".to_owned()), "{lines:?}");
+        let folded = out.folded();
+        assert_eq!((errors(&folded), folded.diagnostics.len()), (2, 2), "{:?}", folded.diagnostics);
+        assert_eq!(folded.diagnostics[0].help, ["the same 2 times: lists stand for more than one rule"]);
+        assert!(folded.diagnostics[1].help.iter().all(|h| !h.starts_with("the same")));
+    }
+
+    #[test]
+    fn a_misspelt_action_is_recognized() {
+        for (text, meant) in [("pas out\n", "pass"), ("  blokc in all\n", "block"), ("sett skip on lo\n", "set")] {
+            let (out, _) = outcome(text, &Facts::default());
+            let suggestion = out.diagnostics[0].suggestion.clone().unwrap_or_else(|| panic!("{text}: {out:?}"));
+            let (lo, hi) = (suggestion.span.lo as usize, suggestion.span.hi as usize);
+            assert_eq!((suggestion.text.as_str(), &text[lo..hi]), (meant, text.split_whitespace().next().unwrap()));
+        }
+        let (out, _) = outcome("external in\n", &Facts::default());
+        assert_eq!(out.diagnostics[0].suggestion, None);
+    }
+
+    #[test]
+    fn the_image_carries_the_fingerprints_that_are_set() {
+        let machine = crate::osfp::Fingerprints::parse("pf.os", crate::osfp::SEED).0;
+        let mut facts = Facts::default();
+        facts.set_fingerprints(&machine);
+        let prints = |text: &str| {
+            let (out, _) = outcome(text, &facts);
+            let compiled = out.compiled.unwrap_or_else(|| panic!("{:?}", out.diagnostics));
+            Image::parse(&compiled.image).unwrap().prints().count()
+        };
+        assert_eq!(prints("pass in proto tcp from any os Linux\n"), machine.prints.len());
+        assert_eq!(prints("set fingerprints \"mine.os\"\npass in proto tcp from any os Mine\n"), 2);
+    }
 }

@@ -52,4 +52,5 @@ fn each_place_is_the_rule_at_fault() {
     assert_eq!(lines("impossible-rule.bad.conf", Lint::ImpossibleRule), [3, 4, 5]);
     assert_eq!(lines("idle-table.bad.conf", Lint::IdleTable), [1, 2]);
     assert_eq!(lines("stateless-options.bad.conf", Lint::StatelessOptions), [1, 2]);
+    assert_eq!(lines("rdr-without-reflection.bad.conf", Lint::RdrWithoutReflection), [2, 4]);
 }

@@ -280,6 +280,12 @@ The rule lets any host reach any other through an external interface.";
 The rule makes no state of the kind its state options speak of: a timeout of another protocol, connections of UDP.";
     LINT_ANTISPOOF = 3012, "antispoof on an interface whose address changes", [], "\
 `antispoof for if` takes the addresses of the moment; with DHCP write `antispoof for (if)`.";
+    LINT_REFLECTION = 3013, "redirection the inside cannot use", [], "\
+A server is published at an address of this machine, but only to those outside: the rule asks for another interface than
+the one the server stands behind. From its own network the published address leads to this machine itself. Where inside
+and outside should use the same address, reflect: redirect on the inner interface too, and translate the source on the
+way out (`pass out on int to server received-on int nat-to int`), or the answers go past this machine. Where names
+resolve to the inner address inside, nothing is needed.";
     OTHER = 9999, "error", [], "\
 An error without a code of its own; the message says it all.";
 }

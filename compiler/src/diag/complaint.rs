@@ -1,6 +1,7 @@
 //! What the lexer and parser complain about, as diagnostics with advice.
 
 use super::{Diagnostic, Severity, codes, nearest};
+use crate::ast::Span;
 use crate::lex::{Complaint, ComplaintKind, KEYWORDS};
 use crate::source::{Sources, text};
 
@@ -50,6 +51,8 @@ fn syntax(out: Diagnostic, found: &str, expected: &[&str], complaint: &Complaint
         OLD_WORDS.iter().find(|(name, _)| *name == word).or_else(|| OLD_WORDS.iter().find(|(name, _)| *name == old));
     if let Some((_, advice)) = old {
         out = out.help(*advice);
+    } else if let Some((span, meant)) = misspelt_action(&line, expected, complaint.span) {
+        return out.suggest(span, meant);
     } else if let Some(meant) = nearest(word, expected.iter().filter(|name| keyword(name))) {
         out = out.suggest(complaint.span, meant);
     } else if line.trim_end().ends_with(',') && found == "end of line" {
@@ -69,6 +72,19 @@ fn syntax(out: Diagnostic, found: &str, expected: &[&str], complaint: &Complaint
         out = out.help(list);
     }
     out
+}
+
+/// Words a statement begins with.
+const ACTIONS: [&str; 10] =
+    ["anchor", "antispoof", "block", "include", "load", "match", "pass", "queue", "set", "table"];
+
+/// A first word that is nearly one of those: to the grammar it is the name of a macro, so only `=` may follow.
+fn misspelt_action(line: &str, expected: &[&str], bad: Span) -> Option<(Span, String)> {
+    let word = line.split_whitespace().next().filter(|_| expected == ["="])?;
+    let meant = nearest(word, ACTIONS)?;
+    let back = u32::try_from(line.trim_start().len()).ok()?;
+    let lo = bad.lo.checked_sub(back)?;
+    Some((Span { lo, hi: lo.checked_add(u32::try_from(word.len()).ok()?)?, ..bad }, meant))
 }
 
 fn keyword(name: &str) -> bool {

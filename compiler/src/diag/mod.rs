@@ -8,12 +8,14 @@
 pub mod codes;
 mod complaint;
 mod export;
+mod fold;
 mod frame;
 mod suggest;
 
 pub use codes::{CODES, Code, CodeInfo};
 pub use complaint::from_complaint;
 pub use export::{json, sarif};
+pub use fold::folded;
 pub use frame::{frame, frames};
 pub use suggest::nearest;
 

@@ -2,7 +2,8 @@
 //!
 //! Holds [`Source`], the one way to facts whatever they come from, and [`Live`], which asks the system: interfaces,
 //! addresses and default routes over netlink on Linux and IP Helper on Windows, users and groups from the account
-//! files where there are any. Services and protocols are those of the shipped tables.
+//! files where there are any, fingerprints of operating systems from `/etc/pf.os`, else the shipped ones. Services and
+//! protocols are those of the shipped tables.
 //!
 //! Groups follow pf where it has them: the letters of a name (`em` of `em0`) and `egress` for what has a default route;
 //! and add the kind of link: `loopback`, `wifi`, `ethernet`, `vpn`.
@@ -13,8 +14,12 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use netdev::interface::types::InterfaceType;
 
+use crate::osfp::{Fingerprints, SEED};
+
 use super::{Address, Facts, FactsError, IFNAMSIZ, IfaceFlags, Interface};
 
+/// Where pf keeps the fingerprints of operating systems.
+const PF_OS: &str = "/etc/pf.os";
 /// Longest alias of a Windows interface, exclusive.
 const WINDOWS_NAME: usize = 257;
 
@@ -35,7 +40,7 @@ impl Source for Live {
     fn facts(&self) -> Result<Facts, FactsError> {
         let mut interfaces: Vec<Interface> = netdev::get_interfaces().iter().map(interface).collect();
         interfaces.sort_by_key(|interface| interface.index);
-        Ok(Facts {
+        let mut facts = Facts {
             interfaces,
             dns: true,
             users: accounts("/etc/passwd"),
@@ -43,8 +48,16 @@ impl Source for Live {
             rtables: vec![0],
             name_limit: if cfg!(windows) { WINDOWS_NAME } else { 0 },
             ..Facts::default()
-        })
+        };
+        facts.set_fingerprints(&fingerprints());
+        Ok(facts)
     }
+}
+
+/// The fingerprints of this machine's file, else of the shipped one.
+fn fingerprints() -> Fingerprints {
+    let read = std::fs::read(PF_OS).map(|bytes| crate::source::text::decode(&bytes).into_owned());
+    Fingerprints::parse(PF_OS, read.as_deref().unwrap_or(SEED)).0
 }
 
 /// A facts file.
@@ -151,7 +164,17 @@ mod tests {
             assert!(loopback.flags.loopback);
             assert_eq!(facts.users.get("root"), Some(&0));
         }
-        assert_eq!(Facts::parse(&facts.to_toml()).unwrap(), facts);
+        // A file of facts has the names, not the fingerprints.
+        let written = Facts { prints: Vec::new(), ..facts };
+        assert_eq!(Facts::parse(&written.to_toml()).unwrap(), written);
+    }
+
+    #[test]
+    fn systems_have_names_and_fingerprints_of_the_same_numbers() {
+        let facts = Live.facts().unwrap();
+        let linux = facts.os.find("Linux").fingerprint;
+        let class = |os| pfvm::osfp::unpack(os)[0];
+        assert!(facts.prints.iter().any(|p| class(p.os) == class(linux)), "{linux:#x}");
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 mod contain;
 mod pairs;
+mod reflection;
 mod single;
 mod whole;
 
@@ -61,6 +62,8 @@ lints! {
     StatelessOptions LINT_STATE_OPTIONS "stateless-options";
     /// A fixed address where it may change.
     AntispoofDhcp LINT_ANTISPOOF "antispoof-dhcp";
+    /// A published server that its own network cannot reach by the published address.
+    RdrWithoutReflection LINT_REFLECTION "rdr-without-reflection";
 }
 
 impl Lint {

@@ -14,6 +14,7 @@ pub(super) fn check(config: &Config, facts: &Facts, found: &mut Vec<Finding>) {
     for ruleset in &rulesets {
         redirections(ruleset, found);
     }
+    super::reflection::check(&rulesets, facts, found);
     for used in &config.antispoofs {
         if !used.dynamic && facts.interface(&used.iface).is_some_and(|i| i.flags.dhcp) {
             let text = format!("{} gets its address from DHCP, but this keeps the one it has now", used.iface);
@@ -95,7 +96,7 @@ fn may_take(pass: &Rule, rdr: &Rule, pool: &Pool) -> bool {
     pass.direction != Some(Direction::Out) && compatible(&pass.proto, &rdr.proto) && target
 }
 
-fn in_net(addr: std::net::IpAddr, net: std::net::IpAddr, prefix: u8) -> bool {
+pub(super) fn in_net(addr: std::net::IpAddr, net: std::net::IpAddr, prefix: u8) -> bool {
     use std::net::IpAddr::{V4, V6};
     match (addr, net) {
         (V4(a), V4(n)) => (u32::from(a) ^ u32::from(n)).checked_shr(32 - u32::from(prefix.min(32))).unwrap_or(0) == 0,

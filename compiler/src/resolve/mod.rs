@@ -88,6 +88,8 @@ pub(crate) struct Globals {
     pub queues: queue::Queues,
     /// Operating systems known; `None` before a fingerprint file is read.
     pub os: Option<crate::facts::OsNames>,
+    /// The fingerprints of `set fingerprints`, where they are not the machine's.
+    pub prints: Option<Vec<pfvm::image::Print>>,
     /// Weights in table files: what came before.
     pub weights: table::Weights,
     /// A table was defined inside an inline anchor of a dry run.

@@ -196,7 +196,7 @@ impl Resolver<'_> {
 
     /// Reads a fingerprint file; false when it cannot be read.
     pub(crate) fn fingerprints(&mut self, name: &str, sources: &mut Sources) -> bool {
-        self.globals.os = None;
+        (self.globals.os, self.globals.prints) = (None, None);
         if name == FINGERPRINTS && self.facts.os.fingerprints > 0 {
             self.loaded_fingerprints(self.facts.os.clone());
             return true;
@@ -211,11 +211,8 @@ impl Resolver<'_> {
                 for line in complaints {
                     self.line(&line);
                 }
-                let mut names = OsNames::counting(prints.count);
-                for (class, version, subtype) in prints.names() {
-                    names.add(class, version, subtype);
-                }
-                self.loaded_fingerprints(names);
+                self.loaded_fingerprints(prints.os_names());
+                self.globals.prints = Some(prints.prints);
                 true
             }
         }

@@ -416,6 +416,7 @@ impl Resolver<'_> {
             loads: self.loads,
             antispoofs: self.antispoofs,
             unused_macros: Vec::new(),
+            prints: self.globals.prints.clone(),
         }))
     }
 }

@@ -40,6 +40,8 @@ pub struct Config {
     pub antispoofs: Vec<Antispoofed>,
     /// Macros that were defined and never used.
     pub unused_macros: Vec<(String, Place)>,
+    /// Fingerprints of the file `set fingerprints` names; `None` where those of the machine are meant.
+    pub prints: Option<Vec<pfvm::image::Print>>,
 }
 
 /// An interface that `antispoof` was written for.

@@ -42,7 +42,7 @@ fn build(args: &Build) -> Result<Exit, Exit> {
     let (mut sources, file) = input::rules(&args.input.file)?;
     let mut options = input::options(&args.input)?;
     options.straight = args.straight;
-    let outcome = compile(&mut sources, file, &facts, &options);
+    let outcome = compile(&mut sources, file, &facts, &options).folded();
     let Some(compiled) = outcome.compiled else {
         if args.json {
             print(&format!("{}\n", json!({ "ok": false, "diagnostics": diag::json(&outcome.diagnostics, &sources) })));

@@ -59,7 +59,7 @@ fn check(args: &Check) -> Result<Exit, Exit> {
     let facts = input::facts(args.input.host_facts.as_deref())?;
     let (mut sources, file) = input::rules(&args.input.file)?;
     let options = input::options(&args.input)?;
-    let mut outcome = compile(&mut sources, file, &facts, &options);
+    let mut outcome = compile(&mut sources, file, &facts, &options).folded();
     let allowed = allowed(&args.allow)?;
     if outcome.compiled.is_some() && !args.no_lints {
         outcome.diagnostics.extend(lints(&mut sources, file, &facts, &options, &allowed));

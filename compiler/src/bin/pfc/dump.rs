@@ -18,7 +18,7 @@ fn dump(args: &Dump) -> Result<Exit, Exit> {
     let facts = input::facts(args.input.host_facts.as_deref())?;
     let mut options = input::options(&args.input)?;
     options.straight = args.straight;
-    let outcome = compile(&mut sources, file, &facts, &options);
+    let outcome = compile(&mut sources, file, &facts, &options).folded();
     report(&outcome.diagnostics, &sources);
     let compiled = outcome.compiled.ok_or(Exit::Rules)?;
     let image = Image::parse(&compiled.image).map_err(|error| {
