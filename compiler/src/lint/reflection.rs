@@ -21,7 +21,10 @@ pub(super) fn check(rulesets: &[&Ruleset], facts: &Facts, found: &mut Vec<Findin
         let reflected = rules().find(|r| incoming(r) && covers(r) && same_service(r, rule));
         match reflected {
             None => {
-                let text = format!("from the network of {} the published address of {server} leads to this machine", inner.name);
+                let text = format!(
+                    "from the network of {} the published address of {server} leads to this machine",
+                    inner.name
+                );
                 found.push(Finding::new(Lint::RdrWithoutReflection, &rule.place, text));
             }
             Some(again) => {
