@@ -3,6 +3,7 @@
 mod answers;
 pub mod decide;
 pub mod fuzz;
+pub mod live;
 pub mod packets;
 pub mod rulesets;
 pub mod script;
