@@ -4,6 +4,7 @@ mod answers;
 pub mod decide;
 pub mod fuzz;
 pub mod live;
+pub mod lab;
 pub mod packets;
 pub mod rulesets;
 pub mod script;

@@ -42,7 +42,7 @@ fn one(engine: &Engine, slot: u32, s: &State, now: u32, name: &dyn Fn(u16) -> St
         sloppy: s.flags.has(StateFlags::SLOPPY),
         pflow: s.flags.has(StateFlags::PFLOW),
         source_track: ext.is_some_and(|e| e.src_nodes.iter().any(|n| *n != NONE)),
-        id: u64::from(slot) + 1,
+        id: engine.table.id(slot),
         creator: engine.options.hostid,
     };
     line(&shown, style)

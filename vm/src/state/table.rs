@@ -117,6 +117,23 @@ impl StateTable {
         self.len() == 0
     }
 
+    /// The length of the longest chain of the index: what one search may cost. Looks at everything; for tests.
+    #[must_use]
+    pub fn longest_chain(&self) -> u32 {
+        let mut longest = 0;
+        for head in &self.heads {
+            let (mut at, mut n) = (*head, 0_u32);
+            while let Some(link) = self.link(at)
+                && n < self.limit.saturating_mul(2)
+            {
+                n = n.saturating_add(1);
+                at = link.next;
+            }
+            longest = longest.max(n);
+        }
+        longest
+    }
+
     /// States there may be.
     #[must_use]
     pub const fn limit(&self) -> u32 {
