@@ -77,6 +77,8 @@ pub struct LabHost {
     pub seed: u64,
     /// Packets the filter made.
     pub sent: Vec<Vec<u8>>,
+    /// Which of them are not filtered again.
+    pub generated: Vec<bool>,
     /// Log records.
     pub logs: Vec<LogRecord>,
     /// Ports sockets of the host are bound to.
@@ -116,8 +118,9 @@ impl Host for LabHost {
         self.used.contains(&(proto, port))
     }
 
-    fn send(&mut self, packet: &[u8], _: Af, _: bool, _: u16) {
+    fn send(&mut self, packet: &[u8], _: Af, generated: bool, _: u16) {
         self.sent.push(packet.to_vec());
+        self.generated.push(generated);
     }
 
     fn log(&mut self, record: &LogRecord, _: &Packet<'_>) {
@@ -212,7 +215,7 @@ impl Lab {
     #[must_use]
     pub fn with(program: Program, limits: &Limits) -> Self {
         let seed = 0x9e37_79b9_7f4a_7c15;
-        let mut host = LabHost { ms: 1_000_000, seed, sent: Vec::new(), logs: Vec::new(), used: BTreeSet::new() };
+        let mut host = LabHost { ms: 1_000_000, seed, sent: Vec::new(), generated: Vec::new(), logs: Vec::new(), used: BTreeSet::new() };
         let engine = Engine::new(limits, &mut host).expect("there is memory");
         let mut lab = Self { engine, host, room: vec![0; 66_000] };
         lab.put(program).expect("the rules load");
@@ -317,6 +320,24 @@ impl Lab {
             let way = self.host.route(family(&out.bytes), &to).map_or(hop.iface, |h| h.iface);
             (way, out.bytes)
         })
+    }
+
+    /// What the filter has made since, on the interfaces it leaves by; what is to be filtered on its way out is.
+    pub fn flush(&mut self) -> Vec<(u16, Vec<u8>)> {
+        let mut out = Vec::new();
+        let sent: Vec<_> = std::mem::take(&mut self.host.sent).into_iter().zip(std::mem::take(&mut self.host.generated)).collect();
+        for (bytes, generated) in sent {
+            let af = family(&bytes);
+            let Some(hop) = self.host.route(af, &destination(&bytes)) else { continue };
+            let seen = Seen { af, dir: Direction::Out, forwarded: false, iface: hop.iface };
+            let carried = Carried { generated, prio: 3, ..Carried::default() };
+            let run = self.carry(seen, &bytes, carried, &PktMeta::default());
+            if run.passed() {
+                let way = self.host.route(family(&run.bytes), &destination(&run.bytes)).map_or(hop.iface, |h| h.iface);
+                out.push((way, run.bytes));
+            }
+        }
+        out
     }
 
     /// States there are.
