@@ -215,7 +215,14 @@ impl Lab {
     #[must_use]
     pub fn with(program: Program, limits: &Limits) -> Self {
         let seed = 0x9e37_79b9_7f4a_7c15;
-        let mut host = LabHost { ms: 1_000_000, seed, sent: Vec::new(), generated: Vec::new(), logs: Vec::new(), used: BTreeSet::new() };
+        let mut host = LabHost {
+            ms: 1_000_000,
+            seed,
+            sent: Vec::new(),
+            generated: Vec::new(),
+            logs: Vec::new(),
+            used: BTreeSet::new(),
+        };
         let engine = Engine::new(limits, &mut host).expect("there is memory");
         let mut lab = Self { engine, host, room: vec![0; 66_000] };
         lab.put(program).expect("the rules load");
@@ -325,7 +332,8 @@ impl Lab {
     /// What the filter has made since, on the interfaces it leaves by; what is to be filtered on its way out is.
     pub fn flush(&mut self) -> Vec<(u16, Vec<u8>)> {
         let mut out = Vec::new();
-        let sent: Vec<_> = std::mem::take(&mut self.host.sent).into_iter().zip(std::mem::take(&mut self.host.generated)).collect();
+        let sent: Vec<_> =
+            std::mem::take(&mut self.host.sent).into_iter().zip(std::mem::take(&mut self.host.generated)).collect();
         for (bytes, generated) in sent {
             let af = family(&bytes);
             let Some(hop) = self.host.route(af, &destination(&bytes)) else { continue };

@@ -20,7 +20,8 @@ fn field(bytes: &[u8], name: &str) -> String {
 }
 
 /// Everything that passes from inside gets the gateway's address; nothing comes in unasked.
-const GATEWAY: &str = "match out on em1 inet from 10.0.0.0/24 nat-to 192.0.2.1\nblock in on em1\npass in on em0\npass out\n";
+const GATEWAY: &str =
+    "match out on em1 inet from 10.0.0.0/24 nat-to 192.0.2.1\nblock in on em1\npass in on em0\npass out\n";
 
 /// A TCP connection through the gateway: inside 10.0.0.5:`port`, server 198.51.100.7:80, both windows 8192. Gives the port
 /// it has outside.
@@ -156,14 +157,16 @@ fn a12_a_reset_outside_the_window_keeps_the_mapping() {
     let outside = connect(&mut lab, 1500);
     lab.wait(60);
     let before = standing(&lab.engine);
-    let ports: BTreeSet<_> = lab.engine.table.iter().filter_map(|s| lab.engine.table.key(s, KeySide::Wire)).map(|k| k.port).collect();
+    let ports: BTreeSet<_> =
+        lab.engine.table.iter().filter_map(|s| lab.engine.table.key(s, KeySide::Wire)).map(|k| k.port).collect();
     // A sweep over the sequence space, as ReDAN does: none of it lands on the exact number.
     for step in 0..4096_u32 {
         let seq = step.wrapping_mul(1_048_576).wrapping_add(12_345);
         let rst = packet(&format!("tcp 198.51.100.7:80 > 192.0.2.1:{outside} R seq {seq}"));
         assert!(lab.forward(EM1, &rst).is_none(), "RST {seq}");
     }
-    let now: BTreeSet<_> = lab.engine.table.iter().filter_map(|s| lab.engine.table.key(s, KeySide::Wire)).map(|k| k.port).collect();
+    let now: BTreeSet<_> =
+        lab.engine.table.iter().filter_map(|s| lab.engine.table.key(s, KeySide::Wire)).map(|k| k.port).collect();
     assert_eq!((standing(&lab.engine), now), (before, ports), "states, timeouts and mapping are as before");
     lab.wait(3600);
     assert!(alive(&mut lab, 1500, &outside), "an hour later the mapping is there");
@@ -175,13 +178,23 @@ fn a13_a_challenge_does_not_move_a_closing_connection_on() {
     let outside = connect(&mut lab, 1500);
     let server = |words: &str| packet(&format!("tcp 198.51.100.7:80 > 192.0.2.1:{outside} {words}"));
     let client = |words: &str| packet(&format!("tcp 10.0.0.5:1500 > 198.51.100.7:80 {words}"));
-    let fate = |lab: &Lab| lab.engine.table.iter().filter_map(|s| lab.engine.table.get(s)).map(|s| (s.src.state, s.dst.state, s.timeout())).collect::<Vec<_>>();
+    let fate = |lab: &Lab| {
+        lab.engine
+            .table
+            .iter()
+            .filter_map(|s| lab.engine.table.get(s))
+            .map(|s| (s.src.state, s.dst.state, s.timeout()))
+            .collect::<Vec<_>>()
+    };
     let before = fate(&lab);
     // A SYN from outside on the established connection: challenged by the filter, seen by nobody.
     lab.host.sent.clear();
     assert!(lab.forward(EM1, &server("S seq 777")).is_none());
     assert_eq!(lab.host.sent.len(), 1, "one challenge");
-    assert_eq!((field(&lab.host.sent[0], "flags"), field(&lab.host.sent[0], "dst")), ("A".into(), "198.51.100.7".into()));
+    assert_eq!(
+        (field(&lab.host.sent[0], "flags"), field(&lab.host.sent[0], "dst")),
+        ("A".into(), "198.51.100.7".into())
+    );
     assert_eq!(fate(&lab), before);
     // An honest server answers the challenge with a reset, whose number is not of this connection.
     assert!(lab.forward(EM1, &server("R seq 9")).is_none());
@@ -211,7 +224,13 @@ fn a15_a_flood_of_syns_leaves_established_flows_alone() {
     let mut refused = 0_u32;
     for n in 0..5000_u32 {
         let [_, _, c, d] = n.to_be_bytes();
-        let syn = packet(&format!("tcp 10.0.0.{}:{} > 203.0.113.{}:{} S", 10 + d % 200, 1024 + n % 50_000, c, 1 + n % 60_000));
+        let syn = packet(&format!(
+            "tcp 10.0.0.{}:{} > 203.0.113.{}:{} S",
+            10 + d % 200,
+            1024 + n % 50_000,
+            c,
+            1 + n % 60_000
+        ));
         refused += u32::from(lab.forward(EM0, &syn).is_none());
         assert!(lab.states() <= 1000);
         if n % 100 == 0 {
@@ -584,7 +603,8 @@ fn floods_at_full_tables_leave_flows_alone() {
     assert!(lab.counted(DropReason::SrcLimit) > 1500, "{}", lab.counted(DropReason::SrcLimit));
     assert!(alive(&mut lab, 1500, &outside), "under a flood of sources");
     // Errors about nothing.
-    let quote: String = packet("tcp 192.0.2.1:50123 > 198.51.100.7:80 A seq 1").iter().map(|b| format!("{b:02x}")).collect();
+    let quote: String =
+        packet("tcp 192.0.2.1:50123 > 198.51.100.7:80 A seq 1").iter().map(|b| format!("{b:02x}")).collect();
     let states = lab.states();
     for n in 0..2000_u32 {
         let [_, _, c, d] = n.to_be_bytes();

@@ -344,7 +344,13 @@ fn talk(mode: Mode, weather: Weather, lens: (usize, usize)) -> Result<Story, Str
     while !(a.over() && b.over()) && !silent(now, last, &a, &b) {
         if now > 900_000 {
             let (sa, sb) = (a.tcp().state(), b.tcp().state());
-            return Err(format!("{mode:?} {weather:?}: not done: {sa} {sb}, {} of {} and {} of {}, {dropped:?}", a.got.len(), back.len(), b.got.len(), there.len()));
+            return Err(format!(
+                "{mode:?} {weather:?}: not done: {sa} {sb}, {} of {} and {} of {}, {dropped:?}",
+                a.got.len(),
+                back.len(),
+                b.got.len(),
+                there.len()
+            ));
         }
         lab.host.ms = start + now;
         while second < now / 1000 {
