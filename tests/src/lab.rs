@@ -21,8 +21,10 @@ use pfvm::verify::Program;
 
 use crate::script::packet::Spec;
 
-/// Interfaces: number, name, addresses with prefix lengths.
-const IFACES: [(u16, &str, [(&str, u8); 2]); 3] = [
+/// An interface: number, name, addresses with prefix lengths.
+type Iface = (u16, &'static str, [(&'static str, u8); 2]);
+
+const IFACES: [Iface; 3] = [
     (1, "em0", [("10.0.0.1", 24), ("2001:db8:a::1", 64)]),
     (2, "em1", [("192.0.2.1", 24), ("2001:db8:b::1", 64)]),
     (3, "em2", [("172.16.0.1", 24), ("2001:db8:c::1", 64)]),

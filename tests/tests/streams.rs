@@ -341,7 +341,7 @@ fn talk(mode: Mode, weather: Weather, lens: (usize, usize)) -> Result<Story, Str
     let silent = |now: u64, last: u64, a: &End, b: &End| {
         now > last + 130_000 && a.got.len() >= a.expects && b.got.len() >= b.expects
     };
-    while !(a.over() && b.over()) && !silent(now, last, &a, &b) {
+    while !(silent(now, last, &a, &b) || a.over() && b.over()) {
         if now > 900_000 {
             let (sa, sb) = (a.tcp().state(), b.tcp().state());
             return Err(format!(
