@@ -3,8 +3,8 @@
 mod answers;
 pub mod decide;
 pub mod fuzz;
-pub mod live;
 pub mod lab;
+pub mod live;
 pub mod packets;
 pub mod rulesets;
 pub mod script;
