@@ -4,5 +4,7 @@
 
 extern crate alloc;
 
+pub mod edge;
+pub mod life;
 pub mod log;
 pub mod trace;

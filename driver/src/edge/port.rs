@@ -1,0 +1,153 @@
+//! Where the filter stands: ports, and which interface a frame of a port is seen on.
+//!
+//! A port is one adapter. Attached, its other side is the host's stack; in a bridge it is another port. A VLAN interface
+//! the host has on top of an attached port is an interface of its own to the rules.
+
+use alloc::vec::Vec;
+
+use pfvm::state::pool::OutOfMemory;
+
+use crate::edge::ether::Mac;
+
+/// A port by number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PortId(pub u16);
+
+/// The side of a port a frame comes from or goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// The adapter.
+    Wire,
+    /// The host's stack.
+    Stack,
+}
+
+/// What lies behind a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Behind {
+    /// The host's stack.
+    Stack,
+    /// Another port.
+    Port(PortId),
+}
+
+/// One adapter.
+#[derive(Debug)]
+pub struct Port {
+    /// Its interface, a live index.
+    pub iface: u16,
+    /// Its hardware address.
+    pub mac: Mac,
+    /// Longest packet its link takes.
+    pub mtu: u32,
+    /// What lies behind it.
+    pub behind: Behind,
+    vlans: Vec<(u16, u16)>,
+}
+
+impl Port {
+    /// A port without VLANs.
+    #[must_use]
+    pub const fn new(iface: u16, mac: Mac, mtu: u32, behind: Behind) -> Self {
+        Self { iface, mac, mtu, behind, vlans: Vec::new() }
+    }
+
+    /// Replaces the VLAN interfaces on top: VLAN and live index.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`], with those before in place.
+    pub fn set_vlans(&mut self, vlans: &[(u16, u16)]) -> Result<(), OutOfMemory> {
+        self.vlans = pfvm::state::pool::copied("VLANs", vlans)?;
+        Ok(())
+    }
+
+    /// The interface a frame is seen on. In a bridge tags are looked through; attached, a VLAN nobody has is nobody's.
+    #[must_use]
+    pub fn seen_on(&self, vlan: Option<u16>) -> Option<u16> {
+        match (vlan, self.behind) {
+            // VLAN 0 is a priority and no VLAN (802.1Q §9.6).
+            (None | Some(0), _) | (Some(_), Behind::Port(_)) => Some(self.iface),
+            (Some(id), Behind::Stack) => self.vlans.iter().find(|(v, _)| *v == id).map(|(_, iface)| *iface),
+        }
+    }
+
+    /// The VLAN of one of its interfaces: `None` when the interface is not of this port.
+    #[must_use]
+    pub fn vlan_of(&self, iface: u16) -> Option<Option<u16>> {
+        if iface == self.iface {
+            return Some(None);
+        }
+        self.vlans.iter().find(|(_, i)| *i == iface).map(|(v, _)| Some(*v))
+    }
+}
+
+/// All ports.
+#[derive(Debug, Default)]
+pub struct Ports {
+    list: Vec<Option<Port>>,
+}
+
+impl Ports {
+    /// Takes in a port.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] when there is no room.
+    pub fn add(&mut self, port: Port) -> Result<PortId, OutOfMemory> {
+        let err = OutOfMemory { what: "ports", count: 1 };
+        let free = self.list.iter().position(Option::is_none).unwrap_or(self.list.len());
+        let id = PortId(u16::try_from(free).map_err(|_| err)?);
+        match self.list.get_mut(free) {
+            Some(slot) => *slot = Some(port),
+            None => {
+                self.list.try_reserve(1).map_err(|_| err)?;
+                self.list.push(Some(port));
+            }
+        }
+        Ok(id)
+    }
+
+    /// Gives a port up.
+    pub fn remove(&mut self, id: PortId) {
+        if let Some(slot) = self.list.get_mut(usize::from(id.0)) {
+            *slot = None;
+        }
+    }
+
+    /// A port.
+    #[must_use]
+    pub fn get(&self, id: PortId) -> Option<&Port> {
+        self.list.get(usize::from(id.0))?.as_ref()
+    }
+
+    /// A port, to change.
+    pub fn get_mut(&mut self, id: PortId) -> Option<&mut Port> {
+        self.list.get_mut(usize::from(id.0))?.as_mut()
+    }
+
+    /// The port an interface is of, and its VLAN there.
+    #[must_use]
+    pub fn of(&self, iface: u16) -> Option<(PortId, Option<u16>)> {
+        let ids = (0..=u16::MAX).map(PortId);
+        ids.zip(&self.list).find_map(|(id, p)| p.as_ref()?.vlan_of(iface).map(|vlan| (id, vlan)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interfaces_have_a_port_and_a_vlan() {
+        let mut ports = Ports::default();
+        let a = ports.add(Port::new(3, [1; 6], 1500, Behind::Stack)).unwrap();
+        let b = ports.add(Port::new(4, [2; 6], 1500, Behind::Port(a))).unwrap();
+        ports.get_mut(a).unwrap().set_vlans(&[(5, 9)]).unwrap();
+        assert_eq!((ports.of(3), ports.of(9), ports.of(7)), (Some((a, None)), Some((a, Some(5))), None));
+        let port = ports.get(a).unwrap();
+        assert_eq!([None, Some(0), Some(5), Some(6)].map(|v| port.seen_on(v)), [Some(3), Some(3), Some(9), None]);
+        assert_eq!(ports.get(b).unwrap().seen_on(Some(6)), Some(4));
+        ports.remove(a);
+        assert_eq!((ports.of(3), ports.of(4)), (None, Some((b, None))));
+        assert_eq!(ports.add(Port::new(8, [1; 6], 1500, Behind::Stack)).unwrap(), a);
+    }
+}
