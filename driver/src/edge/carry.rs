@@ -150,8 +150,11 @@ mod tests {
     use super::*;
 
     fn udp(port: u8, fragment: u8) -> Vec<u8> {
-        [&[0x45, 0, 0, 28, 0, 1, fragment, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2][..], &[0, port, 0, 53, 0, 8, 0, 0]]
-            .concat()
+        [
+            &[0x45, 0, 0, 28, 0, 1, fragment, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2][..],
+            &[0, port, 0, 53, 0, 8, 0, 0],
+        ]
+        .concat()
     }
 
     fn ends(bytes: &mut [u8], af: Af) -> Option<Ends> {

@@ -228,14 +228,7 @@ mod tests {
 
     #[test]
     fn phases_say_what_they_take() {
-        let all = [
-            Phase::Detached,
-            Phase::Attaching,
-            Phase::Paused,
-            Phase::Restarting,
-            Phase::Running,
-            Phase::Pausing,
-        ];
+        let all = [Phase::Detached, Phase::Attaching, Phase::Paused, Phase::Restarting, Phase::Running, Phase::Pausing];
         let requests: Vec<_> = all.iter().filter(|p| p.takes_requests()).map(|p| p.name()).collect();
         assert_eq!(requests, ["paused", "restarting", "running", "pausing"]);
         assert_eq!(all.iter().filter(|p| p.moves_packets()).count(), 2);
