@@ -4,6 +4,7 @@
 
 extern crate alloc;
 
+pub mod api;
 pub mod engine;
 pub mod exec;
 pub mod host;

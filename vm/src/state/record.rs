@@ -6,6 +6,8 @@
 //!
 //! **Invariant:** [`State`] is 128 bytes and [`StateExt`] at most 120; tests hold it.
 
+use serde::{Deserialize, Serialize};
+
 use crate::rule::{Addr, Af, Direction, RouteKind, Timeout};
 use crate::state::key::{KeySide, StateKey};
 
@@ -17,7 +19,7 @@ pub const FLOATING: u16 = u16::MAX;
 
 /// Progress of one side of a TCP conversation, in pf's numbering (`TCPS_*`, `PF_TCPS_PROXY_*`); other protocols use
 /// the first three as "nothing seen", "single" and "multiple".
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PeerState(pub u8);
 
 impl PeerState {
@@ -44,7 +46,7 @@ impl PeerState {
 }
 
 /// One side of a conversation (`struct pf_state_peer`). What it has *sent* is tracked here.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[repr(C)]
 pub struct StatePeer {
     /// Highest sequence number seen, plus one; the initial one while proxied.
