@@ -48,6 +48,8 @@ pub const MAX_MESSAGE: usize = 64 * 1024;
 pub const MAX_ADDRESSES: usize = 2048;
 /// Most bytes of one [`Request::Upload`].
 pub const MAX_CHUNK: usize = 60 * 1024;
+/// Most tickets a client may hold, and so most images of one commit.
+pub const MAX_TICKETS: usize = 64;
 /// Longest name of an interface, table, tag or label, bytes.
 pub const MAX_NAME: usize = 255;
 /// Longest anchor path, bytes.

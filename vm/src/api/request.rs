@@ -182,15 +182,16 @@ pub enum Request<'a> {
         /// Them, at most [`MAX_CHUNK`](super::MAX_CHUNK).
         bytes: &'a [u8],
     },
-    /// Puts an uploaded image in force → [`Ticket`](super::Ticket), the new generation.
+    /// Puts uploaded images in force, all at once or none → [`Ticket`](super::Ticket), the new generation. Of two that hold
+    /// a ruleset of the same path the later one counts.
     Commit {
-        /// Ticket.
-        ticket: u64,
+        /// Tickets, 8 bytes each, little-endian; at most [`MAX_TICKETS`](super::MAX_TICKETS).
+        tickets: &'a [u8],
         /// States.
         after: After,
         /// Seconds until it is rolled back unless confirmed; 0 for never.
         confirm: u32,
-        /// What `Checksum:` shows, given by the loader.
+        /// What `Checksum:` shows when a main ruleset is among them, given by the loader.
         checksum: [u8; 16],
     },
     /// Gives a ticket back → [`Changed`](super::Changed).

@@ -23,6 +23,11 @@ impl Engine {
         killed
     }
 
+    /// Removes states whose rule is no longer in force, and none of its stable number is; gives their number.
+    pub fn kill_changed<H: Host>(&mut self, host: &mut H) -> u32 {
+        self.kill_states(host, |e, _, s| e.rules.get(s.rule).is_some_and(|r| !r.live && r.changed && r.site.is_some()))
+    }
+
     /// Removes every source node for which `f` says so, taking it from its states; gives their number.
     pub fn kill_sources(&mut self, mut f: impl FnMut(&SrcNode) -> bool) -> u32 {
         let mut killed = 0_u32;

@@ -110,7 +110,7 @@ impl Engine {
 
     /// Whether a packet looks like an operating system of a rule.
     pub(super) fn looks_like<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>, os: u32) -> bool {
-        let Some(main) = self.programs().first() else { return false };
+        let Some(main) = self.main().filter(|_| !self.prints_flushed) else { return false };
         let prints = || main.prints().iter().copied();
         let looks = match cx.looks {
             Some(l) => l,

@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use crate::engine::counters::IfaceCounters;
+use crate::engine::load::{count, push};
 use crate::exec::UnitId;
 use crate::rule::{Af, Direction, IfaceId, TagId};
 use crate::state::pool::{OutOfMemory, copied, filled, room};
@@ -31,12 +32,14 @@ impl Live<'_> {
 
 /// What one interface is to the programs in force.
 #[derive(Clone, Debug, Default)]
-struct Row {
+pub(super) struct Row {
     index: u16,
     skipped: bool,
     /// One bit for each name of each program.
     members: Vec<Vec<bool>>,
     counters: IfaceCounters,
+    /// Second its counters were zeroed.
+    cleared: u32,
 }
 
 /// All interfaces.
@@ -46,33 +49,63 @@ pub struct Ifaces {
 }
 
 impl Ifaces {
-    /// Binds the names of all programs to the interfaces there are. Counters of interfaces that stay are kept.
+    /// Binds the names of all programs to the interfaces there are. Counters of interfaces that stay are kept; which are
+    /// skipped says a `main` ruleset that is new, else they stay as they are.
     ///
     /// # Errors
-    /// [`OutOfMemory`] when there is no room.
-    pub fn bind(&mut self, live: &[Live<'_>], programs: &[&Program]) -> Result<(), OutOfMemory> {
-        let mut rows = room("interfaces", u32::try_from(live.len()).unwrap_or(u32::MAX))?;
+    /// [`OutOfMemory`] when there is no room; nothing has changed.
+    pub(super) fn plan(
+        &self,
+        live: &[Live<'_>],
+        programs: &[&Program],
+        main: Option<&Program>,
+    ) -> Result<Vec<Row>, OutOfMemory> {
+        let mut rows = room("interfaces", count(live.len()))?;
         for l in live {
-            let mut members = room("interface names", u32::try_from(programs.len()).unwrap_or(u32::MAX))?;
+            let mut members = room("interface names", count(programs.len()))?;
             for p in programs {
-                let mut bits = filled("interface names", u32::try_from(p.ifaces().len()).unwrap_or(0), false)?;
+                let mut bits = filled("interface names", count(p.ifaces().len()), false)?;
                 for (bit, name) in bits.iter_mut().zip(p.ifaces()) {
                     *bit = l.is(p.text(*name));
                 }
-                if members.len() < members.capacity() {
-                    members.push(bits);
-                }
+                push(&mut members, bits);
             }
-            let main = programs.first();
-            let skipped =
-                main.is_some_and(|p| p.skips().iter().any(|id| p.iface(*id).is_some_and(|name| l.is(p.text(*name)))));
-            let counters = self.row(l.index).map(|r| r.counters).unwrap_or_default();
-            if rows.len() < rows.capacity() {
-                rows.push(Row { index: l.index, skipped, members, counters });
-            }
+            let old = self.row(l.index);
+            let skipped = match main {
+                Some(p) => p.skips().iter().any(|id| p.iface(*id).is_some_and(|name| l.is(p.text(*name)))),
+                None => old.is_some_and(|r| r.skipped),
+            };
+            let counters = old.map(|r| r.counters).unwrap_or_default();
+            let cleared = old.map_or(0, |r| r.cleared);
+            push(&mut rows, Row { index: l.index, skipped, members, counters, cleared });
         }
+        Ok(rows)
+    }
+
+    /// Puts bindings in force.
+    pub(super) fn apply(&mut self, rows: Vec<Row>) {
         self.rows = rows;
-        Ok(())
+    }
+
+    /// Says whether packets of an interface are to be looked at.
+    pub fn skip(&mut self, index: u16, skip: bool) {
+        if let Some(r) = self.rows.iter_mut().find(|r| r.index == index) {
+            r.skipped = skip;
+        }
+    }
+
+    /// Zeroes the counters of an interface.
+    pub fn clear(&mut self, index: u16, now: u32) {
+        if let Some(r) = self.rows.iter_mut().find(|r| r.index == index) {
+            r.counters = IfaceCounters::default();
+            r.cleared = now;
+        }
+    }
+
+    /// Second the counters of an interface were zeroed, 0 when never.
+    #[must_use]
+    pub fn cleared(&self, index: u16) -> u32 {
+        self.row(index).map_or(0, |r| r.cleared)
     }
 
     fn row(&self, index: u16) -> Option<&Row> {
@@ -114,26 +147,34 @@ pub struct Tags {
 }
 
 impl Tags {
-    /// Binds the tags of all programs; tag 0 is none.
+    /// Binds the tags of all programs; tag 0 is none. Names that are new are remembered at once: nobody carries them.
     ///
     /// # Errors
     /// [`OutOfMemory`] when there is no room.
-    pub fn bind(&mut self, programs: &[&Program]) -> Result<(), OutOfMemory> {
-        let mut all = room("tags", u32::try_from(programs.len()).unwrap_or(u32::MAX))?;
+    pub(super) fn plan(&mut self, programs: &[&Program]) -> Result<Vec<Vec<u16>>, OutOfMemory> {
+        let mut all = room("tags", count(programs.len()))?;
         for p in programs {
-            let mut bound: Vec<u16> = room("tags", u32::try_from(p.tags().len()).unwrap_or(u32::MAX))?;
+            let mut bound: Vec<u16> = room("tags", count(p.tags().len()))?;
             for name in p.tags() {
                 let number = self.number(p.text(*name).as_bytes())?;
-                if bound.len() < bound.capacity() {
-                    bound.push(number);
-                }
+                push(&mut bound, number);
             }
-            if all.len() < all.capacity() {
-                all.push(bound);
-            }
+            push(&mut all, bound);
         }
-        self.bound = all;
-        Ok(())
+        Ok(all)
+    }
+
+    /// Puts bindings in force.
+    pub(super) fn apply(&mut self, bound: Vec<Vec<u16>>) {
+        self.bound = bound;
+    }
+
+    /// The number of a tag's name, made when there is none.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] when there is no room.
+    pub fn of(&mut self, name: &str) -> Result<u16, OutOfMemory> {
+        if name.is_empty() { Ok(0) } else { self.number(name.as_bytes()) }
     }
 
     fn number(&mut self, name: &[u8]) -> Result<u16, OutOfMemory> {

@@ -84,7 +84,7 @@ impl Engine {
         }
         if overload != NONE {
             self.counters.limit(LimitCounter::OverloadTable);
-            self.tables.overload(overload, source.af, &source.addr);
+            self.tables.overload(overload, source.af, &source.addr, now);
             if rule.flags.has(RuleFlags::FLUSH) || rule.flags.has(RuleFlags::FLUSH_GLOBAL) {
                 self.counters.limit(LimitCounter::OverloadFlush);
                 let only = (!rule.flags.has(RuleFlags::FLUSH_GLOBAL)).then_some(state.rule);

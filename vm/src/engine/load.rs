@@ -1,4 +1,14 @@
 //! Loading: programs become rules in force; states, tags and tables live on.
+//!
+//! A load has two halves. The first takes all memory there is to take and looks at everything that can be wrong: rules,
+//! pools, names, addresses, room in the tables. The second puts it in force and cannot fail. So a load that fails has
+//! changed nothing, and no packet is ever decided by a mixture.
+//!
+//! Programs stand in the order they were loaded: of two that hold a ruleset of the same path the later counts. Those that
+//! stay keep their rules, what is counted at them and what their pools remember; a rule that goes lives on as long as a
+//! state or a source node refers to it.
+//!
+//! **Invariant:** [`Engine::exchange`] allocates in its first half only, and changes what packets see in its second only.
 
 use alloc::vec::Vec;
 
@@ -6,24 +16,66 @@ use sha2::{Digest, Sha256};
 
 use crate::engine::Engine;
 use crate::engine::env::fresh;
-use crate::engine::ifaces::Live;
-use crate::engine::tables::Follow;
-use crate::exec::{Forest, Grove, UnitId};
+use crate::engine::ifaces::{Live, Row};
+use crate::engine::rules::Rulebooks;
+use crate::engine::tables::{Follow, TablePlan};
+use crate::exec::{Bindings, Callee, Forest, Grove, UnitId};
 use crate::host::Host;
-use crate::rule::{Options, Rule, TableId};
-use crate::state::pool::{OutOfMemory, copied, room};
+use crate::nat::pool::PoolState;
+use crate::rule::{Options, RuleFlags, TableId};
+use crate::state::pool::{OutOfMemory, room};
 use crate::state::record::NONE;
 use crate::verify::{Program, Reject};
 
 /// Why programs were not loaded; those before stay in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LoadError {
-    /// No memory.
+    /// No memory, or a limit reached.
     #[error(transparent)]
     Memory(#[from] OutOfMemory),
     /// They do not go together.
     #[error(transparent)]
     Reject(#[from] Reject),
+}
+
+/// A program to be put in force.
+#[derive(Debug)]
+pub struct Fresh {
+    /// Its place in the new order; past the end is last.
+    pub at: usize,
+    /// It.
+    pub program: Program,
+}
+
+/// What names of programs mean on this host.
+#[derive(Clone, Copy)]
+pub struct Surroundings<'s> {
+    /// Interfaces.
+    pub live: &'s [Live<'s>],
+    /// Addresses of interfaces, for tables that follow one.
+    pub follow: &'s Follow<'s>,
+}
+
+/// A place of the new order: a program that stays, by its old place, or one that is new, by its place among those.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum From {
+    Old(usize),
+    New(usize),
+}
+
+/// All a load needs, taken beforehand.
+struct Prepared {
+    order: Vec<From>,
+    bound: Bindings,
+    books: Rulebooks,
+    tables: TablePlan,
+    tags: Vec<Vec<u16>>,
+    rows: Vec<Row>,
+    pools: Vec<Vec<PoolState>>,
+    /// Stable numbers of the rules that will be in force, sorted.
+    ids: Vec<u64>,
+    /// Options of a new main ruleset.
+    options: Option<Options>,
 }
 
 impl Engine {
@@ -38,15 +90,24 @@ impl Engine {
         self.forest.as_ref()?.program(unit)
     }
 
+    /// What holds the ruleset of a path: program and ruleset.
+    #[must_use]
+    pub fn ruleset(&self, path: &str) -> Option<Callee> {
+        self.forest.as_ref()?.find(path)
+    }
+
+    /// The program of the main ruleset.
+    #[must_use]
+    pub fn main(&self) -> Option<&Program> {
+        let forest = self.forest.as_ref()?;
+        forest.program(forest.main()?.unit)
+    }
+
     /// Puts programs in force: the main one first. `changed` is the one that is new, `None` for all; the others keep
-    /// their rules and what is counted at them.
-    ///
-    /// **Invariant:** no packet is decided by a mixture. Programs that do not go together are refused before anything is
-    /// touched; should memory run out later, everything is dropped until a load succeeds.
+    /// their rules and what is counted at them. They are those that [`Engine::take_programs`] gave, in their places.
     ///
     /// # Errors
-    /// [`LoadError`]: after [`LoadError::Reject`] what was in force stays so, after [`LoadError::Memory`] the engine is
-    /// shut.
+    /// [`LoadError`]: what was in force stays so, unless it was taken out; then the engine stays shut.
     pub fn load<H: Host>(
         &mut self,
         programs: Vec<Program>,
@@ -55,96 +116,152 @@ impl Engine {
         follow: &Follow<'_>,
         host: &mut H,
     ) -> Result<(), LoadError> {
-        let grove = Grove::bind(programs)?;
-        self.shut = true;
-        self.put(grove.units(), changed, live, follow, host)?;
-        self.forest = Some(grove);
-        self.shut = false;
+        let mut order = room("programs", count(programs.len()))?;
+        for at in 0..programs.len() {
+            let stays = changed.is_some_and(|c| usize::from(c.0) != at) && at < usize::from(self.loaded);
+            push(&mut order, if stays { From::Old(at) } else { From::New(at) });
+        }
+        let prepared = self.prepare(order, &refs(programs.iter())?, Surroundings { live, follow }, host)?;
+        self.swap(prepared, programs, host);
         Ok(())
     }
 
-    /// Binds the names of programs and takes over their rules, pools and options.
-    fn put<H: Host>(
+    /// Puts `new` programs in force, in rising order of their places, and takes those that are `gone` out; gives these.
+    /// The list of new ones is used up when the load succeeds. With neither, names are bound anew.
+    ///
+    /// # Errors
+    /// [`LoadError`]: nothing has changed.
+    pub fn exchange<H: Host>(
         &mut self,
-        programs: &[Program],
-        changed: Option<UnitId>,
-        live: &[Live<'_>],
-        follow: &Follow<'_>,
+        new: &mut Vec<Fresh>,
+        gone: &[UnitId],
+        around: Surroundings<'_>,
         host: &mut H,
-    ) -> Result<(), LoadError> {
-        let now = Self::now(host);
-        let refs = refs(programs)?;
-        self.tables.bind(refs.iter().copied(), changed, follow)?;
-        self.tags.bind(&refs)?;
-        self.ifaces.bind(live, &refs)?;
-        drop(refs);
-        let count = u16::try_from(programs.len()).unwrap_or(u16::MAX);
-        for unit in (0..count).map(UnitId) {
-            if changed.is_none_or(|c| c == unit) {
-                self.load_unit(programs, unit, now, host)?;
+    ) -> Result<Vec<Program>, LoadError> {
+        // Lent to the plan, while that changes what nobody sees yet.
+        let forest = self.forest.take();
+        let old = forest.as_ref().map_or(&[][..], Grove::units);
+        let planned = self.plan(old, new, gone, around, host);
+        let (prepared, mut units, mut lost) = match planned {
+            Ok(planned) => planned,
+            Err(why) => {
+                self.forest = forest;
+                return Err(why);
+            }
+        };
+        let mut old = (0..=u16::MAX).map(UnitId).zip(forest.map_or_else(Vec::new, Grove::into_units));
+        let mut fresh = core::mem::take(new).into_iter();
+        for from in &prepared.order {
+            let program = match from {
+                From::New(_) => fresh.next().map(|f| f.program),
+                From::Old(_) => loop {
+                    match old.next() {
+                        Some((id, p)) if gone.contains(&id) => push(&mut lost, p),
+                        other => break other.map(|(_, p)| p),
+                    }
+                },
+            };
+            if let Some(p) = program {
+                push(&mut units, p);
             }
         }
-        for unit in (count..self.loaded).map(UnitId) {
-            self.rules.unload(unit);
+        old.for_each(|(_, p)| push(&mut lost, p));
+        self.swap(prepared, units, host);
+        Ok(lost)
+    }
+
+    /// Everything of an exchange that can fail, with room for the programs that will be in force and those that go.
+    fn plan<H: Host>(
+        &mut self,
+        old: &[Program],
+        new: &[Fresh],
+        gone: &[UnitId],
+        around: Surroundings<'_>,
+        host: &mut H,
+    ) -> Result<(Prepared, Vec<Program>, Vec<Program>), LoadError> {
+        let order = order(old.len(), new, gone)?;
+        let all = order.iter().filter_map(|from| match from {
+            From::Old(at) => old.get(*at),
+            From::New(at) => new.get(*at).map(|f| &f.program),
+        });
+        let all = refs(all)?;
+        let units = room("programs", count(all.len()))?;
+        let lost = room("programs", count(gone.len()))?;
+        Ok((self.prepare(order, &all, around, host)?, units, lost))
+    }
+
+    /// The first half of a load.
+    fn prepare<H: Host>(
+        &mut self,
+        order: Vec<From>,
+        programs: &[&Program],
+        around: Surroundings<'_>,
+        host: &mut H,
+    ) -> Result<Prepared, LoadError> {
+        let bound = Bindings::of(programs)?;
+        let main = bound.main().and_then(|m| programs.get(usize::from(m.unit.0)));
+        let main_is_new =
+            bound.main().is_some_and(|m| is_new(&order, m.unit)) && main.is_some_and(|p| p.options().is_some());
+        let books = self.rules.plan(&order, programs)?;
+        let pools = plan_pools(&order, programs, host)?;
+        let ids = ids(programs)?;
+        let tags = self.tags.plan(programs)?;
+        let rows = self.ifaces.plan(around.live, programs, main.copied().filter(|_| main_is_new))?;
+        let options = main.filter(|_| main_is_new).and_then(|p| p.options()).copied();
+        // Last, for it takes places among the tables; what fails inside gives them back.
+        let tables = self.tables.plan(&order, programs, around.follow, |f| self.rules.pinned_tables(f))?;
+        Ok(Prepared { order, bound, books, tables, tags, rows, pools, ids, options })
+    }
+
+    /// The second half: what was prepared is put in force.
+    fn swap<H: Host>(&mut self, prepared: Prepared, units: Vec<Program>, host: &mut H) {
+        let Prepared { order, bound, books, tables, tags, rows, mut pools, ids, options } = prepared;
+        let now = Self::now(host);
+        self.tables.apply(tables, now);
+        self.tags.apply(tags);
+        self.ifaces.apply(rows);
+        self.rules.apply(&order, books, &units, now, &ids);
+        for (slot, from) in pools.iter_mut().zip(&order) {
+            if let From::Old(at) = from
+                && let Some(old) = self.pool_states.get_mut(*at)
+            {
+                *slot = core::mem::take(old);
+            }
         }
-        self.loaded = count;
-        if changed.is_none_or(|c| c == UnitId(0))
-            && let Some(options) = programs.first().and_then(Program::options)
-        {
-            let options = *options;
+        self.pool_states = pools;
+        for (unit, from) in (0..=u16::MAX).map(UnitId).zip(&order) {
+            self.bind_rules(unit, &units, matches!(from, From::New(_)));
+        }
+        self.loaded = u16::try_from(units.len()).unwrap_or(u16::MAX);
+        self.forest = Some(Grove::bound(units, bound));
+        self.shut = false;
+        if let Some(options) = options {
+            self.prints_flushed = false;
             self.set_options(&options, now, host);
         }
-        Ok(())
     }
 
-    fn load_unit<H: Host>(
-        &mut self,
-        programs: &[Program],
-        unit: UnitId,
-        now: u32,
-        host: &mut H,
-    ) -> Result<(), LoadError> {
-        let Some(p) = programs.get(usize::from(unit.0)) else { return Ok(()) };
-        self.rules.load(unit, p.rules(), now)?;
-        for (rule, place) in p.rules().iter().zip(copied("rules", self.rules.live(unit))?) {
-            self.bind_rule(unit, rule, label_digest(p.text(rule.label)), place);
-        }
-        let mut pools = room("pools", u32::try_from(p.pools().len()).unwrap_or(u32::MAX))?;
-        for pool in p.pools() {
-            if pools.len() < pools.capacity() {
-                pools.push(fresh(pool, host));
-            }
-        }
-        let at = usize::from(unit.0);
-        while self.pool_states.len() <= at {
-            let err = OutOfMemory { what: "pools", count: 1 };
-            self.pool_states.try_reserve(1).map_err(|_| err)?;
-            if self.pool_states.len() == self.pool_states.capacity() {
-                return Err(err.into());
-            }
-            self.pool_states.push(Vec::new());
-        }
-        if let Some(slot) = self.pool_states.get_mut(at) {
-            *slot = pools;
-        }
-        Ok(())
-    }
-
-    /// Binds the tables a rule fills.
-    fn bind_rule(&mut self, unit: UnitId, rule: &Rule, label: u64, place: u32) {
-        let slot = |t: Option<TableId>| t.and_then(|t| self.tables.slot(unit, t));
-        let (overload, [src, dst]) = (slot(rule.overload), rule.tables.map(slot));
-        if let Some(e) = self.rules.get_mut(place) {
+    /// Binds the tables that rules fill and count at; labels of new ones are digested.
+    fn bind_rules(&mut self, unit: UnitId, units: &[Program], new: bool) {
+        let Some(p) = units.get(usize::from(unit.0)) else { return };
+        for (at, rule) in p.rules().iter().enumerate() {
+            let slot = |t: Option<TableId>| t.and_then(|t| self.tables.slot(unit, t));
+            let (overload, [src, dst]) = (slot(rule.overload), rule.tables.map(slot));
+            let place = self.rules.live(unit).get(at).copied().unwrap_or(NONE);
+            let Some(e) = self.rules.get_mut(place) else { continue };
             e.overload = overload.map_or(NONE, |s| u32::from(s.0));
-            e.label = label;
-            e.src_table = src.map(|s| (s, false));
-            e.dst_table = dst.map(|s| (s, false));
+            e.src_table = src.map(|s| (s, e.rule.flags.has(RuleFlags::SRC_NOT)));
+            e.dst_table = dst.map(|s| (s, e.rule.flags.has(RuleFlags::DST_NOT)));
+            if new {
+                e.label = label_digest(p.text(rule.label));
+            }
         }
     }
 
     /// Takes over the options of a main ruleset.
     fn set_options<H: Host>(&mut self, options: &Options, now: u32, host: &mut H) {
-        self.options = *options;
+        let hostid = if options.hostid == 0 { self.options.hostid } else { options.hostid };
+        self.options = Options { hostid, ..*options };
         self.cookies.configure(options.syncookies, options.limits.states, now.into(), host);
         self.table.set_limit(options.limits.states);
     }
@@ -154,6 +271,58 @@ impl Engine {
         self.shut = self.forest.is_some();
         self.forest.take().map_or_else(Vec::new, Grove::into_units)
     }
+}
+
+/// Whether the program of a place is a new one.
+fn is_new(order: &[From], unit: UnitId) -> bool {
+    matches!(order.get(usize::from(unit.0)), Some(From::New(_)))
+}
+
+/// The new order: those that stay in theirs, new ones at their places.
+fn order(old: usize, new: &[Fresh], gone: &[UnitId]) -> Result<Vec<From>, OutOfMemory> {
+    let mut order = room("programs", count(old.saturating_add(new.len())))?;
+    let stays = |at: &usize| u16::try_from(*at).is_ok_and(|at| !gone.contains(&UnitId(at)));
+    let mut old = (0..old).filter(stays);
+    let mut new = new.iter().enumerate().peekable();
+    loop {
+        let due = new.peek().is_some_and(|(_, f)| f.at <= order.len());
+        let next = if due { None } else { old.next().map(From::Old) };
+        match next.or_else(|| new.next().map(|(at, _)| From::New(at))) {
+            Some(from) => push(&mut order, from),
+            None => return Ok(order),
+        }
+    }
+}
+
+/// Memory of the pools of new programs; empty rooms for those that stay.
+fn plan_pools<H: Host>(
+    order: &[From],
+    programs: &[&Program],
+    host: &mut H,
+) -> Result<Vec<Vec<PoolState>>, OutOfMemory> {
+    let mut all = room("pools", count(order.len()))?;
+    for (from, p) in order.iter().zip(programs) {
+        let mut pools = Vec::new();
+        if matches!(from, From::New(_)) {
+            pools = room("pools", count(p.pools().len()))?;
+            for pool in p.pools() {
+                push(&mut pools, fresh(pool, host));
+            }
+        }
+        push(&mut all, pools);
+    }
+    Ok(all)
+}
+
+/// Stable numbers of all rules, sorted.
+fn ids(programs: &[&Program]) -> Result<Vec<u64>, OutOfMemory> {
+    let total = programs.iter().fold(0_usize, |n, p| n.saturating_add(p.rules().len()));
+    let mut ids = room("rules", count(total))?;
+    for rule in programs.iter().flat_map(|p| p.rules()) {
+        push(&mut ids, rule.stable_id);
+    }
+    ids.sort_unstable();
+    Ok(ids)
 }
 
 /// A label in eight bytes, 0 for none.
@@ -166,12 +335,22 @@ pub fn label_digest(label: &str) -> u64 {
     digest.first_chunk::<8>().map_or(1, |b| u64::from_le_bytes(*b).max(1))
 }
 
-fn refs(programs: &[Program]) -> Result<Vec<&Program>, OutOfMemory> {
-    let mut refs = room("programs", u32::try_from(programs.len()).unwrap_or(u32::MAX))?;
+fn refs<'p>(programs: impl Iterator<Item = &'p Program> + Clone) -> Result<Vec<&'p Program>, OutOfMemory> {
+    let mut refs = room("programs", count(programs.clone().count()))?;
     for p in programs {
-        if refs.len() < refs.capacity() {
-            refs.push(p);
-        }
+        push(&mut refs, p);
     }
     Ok(refs)
+}
+
+/// A length as the number that memory is asked for by.
+pub(super) fn count(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
+}
+
+/// Appends to a list that room was taken for.
+pub(super) fn push<T>(list: &mut Vec<T>, item: T) {
+    if list.len() < list.capacity() {
+        list.push(item);
+    }
 }

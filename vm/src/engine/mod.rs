@@ -80,10 +80,13 @@ pub struct Engine {
     /// SYN cookies.
     pub cookies: SynCookies,
     trail: trail::Trail,
+    /// Whether fingerprints were flushed (`pfctl -F osfp`).
+    pub prints_flushed: bool,
     recreating: bool,
     iss_key: [u64; 2],
     iss_offset: u32,
     forest: Option<Grove<Program>>,
+    /// Programs at the last load.
     loaded: u16,
     machine: Machine,
     body: Body,
@@ -148,6 +151,7 @@ impl Engine {
             log_lost: 0,
             cookies: SynCookies::new(),
             trail: trail::Trail::OFF,
+            prints_flushed: false,
             recreating: false,
             iss_key: [word(), word()],
             iss_offset: u32::try_from(word() & 0xffff_ffff).unwrap_or(0),

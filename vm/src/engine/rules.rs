@@ -3,17 +3,19 @@
 //! A state names its rule by place in this book, never by program: when rules are loaded anew, old entries live on as
 //! long as a state or a source node refers to them.
 //!
-//! **Invariant:** an entry that is neither live nor referred to is free; [`RuleBook::load`] takes room for all rules
-//! of a program before it changes anything.
+//! **Invariant:** an entry that is neither live nor referred to is free; room for all rules of a load is taken before
+//! anything changes.
 
 use alloc::vec::Vec;
 
+use crate::engine::load::{From, count, push};
 use crate::exec::{Site, UnitId};
 use crate::rule::{Action, Direction, Keep, LogFlags, Return, Rule, RuleFlags, RuleId, RulesetId, StrRef, TIMEOUTS};
 use crate::state::pool::{OutOfMemory, Pool, room};
 use crate::state::record::NONE;
 use crate::state::threshold::Threshold;
 use crate::table::Slot;
+use crate::verify::Program;
 
 /// A rule with what is counted at it.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +28,8 @@ pub struct RuleEntry {
     pub live: bool,
     /// Whether a `once` rule has matched.
     pub spent: bool,
+    /// Of a rule no longer in force: whether none in force has its stable number.
+    pub changed: bool,
     /// Times it was looked at.
     pub evaluations: u64,
     /// Packets in and out.
@@ -58,6 +62,7 @@ impl RuleEntry {
             site,
             live: true,
             spent: false,
+            changed: false,
             evaluations: 0,
             packets: [0; 2],
             bytes: [0; 2],
@@ -130,6 +135,12 @@ pub const fn default_rule() -> Rule {
     }
 }
 
+/// Room for the rules of programs to come, a list for each.
+#[derive(Debug)]
+pub(super) struct Rulebooks {
+    units: Vec<Vec<u32>>,
+}
+
 /// All rules that are in force or pinned.
 #[derive(Debug)]
 pub struct RuleBook {
@@ -150,46 +161,82 @@ impl RuleBook {
         Ok(Self { entries, units: Vec::new(), default })
     }
 
-    /// Puts the rules of one program in force in the place of those before.
+    /// Takes room for the rules of new programs, in the order they will stand in.
     ///
     /// # Errors
     /// [`OutOfMemory`]; nothing has changed then.
-    pub fn load(&mut self, unit: UnitId, rules: &[Rule], now: u32) -> Result<(), OutOfMemory> {
-        let count = u32::try_from(rules.len()).map_err(|_| OutOfMemory { what: "rules", count: u32::MAX })?;
-        let mut live = room("rules", count)?;
-        self.entries.reserve(count)?;
-        let at = usize::from(unit.0);
-        while self.units.len() <= at {
-            let err = OutOfMemory { what: "programs", count: 1 };
-            self.units.try_reserve(1).map_err(|_| err)?;
-            if self.units.len() == self.units.capacity() {
-                return Err(err);
-            }
-            self.units.push(Vec::new());
+    pub(super) fn plan(&mut self, order: &[From], programs: &[&Program]) -> Result<Rulebooks, OutOfMemory> {
+        let mut units = room("programs", count(order.len()))?;
+        let mut total = 0_u32;
+        for (from, p) in order.iter().zip(programs) {
+            let more = if matches!(from, From::New(_)) { count(p.rules().len()) } else { 0 };
+            total = total.saturating_add(more);
+            push(&mut units, room("rules", more)?);
         }
-        self.unload(unit);
-        for (i, rule) in (0..count).zip(rules) {
-            let site = Site { unit, rule: RuleId(i) };
-            let Some(place) = self.entries.take(RuleEntry::new(*rule, Some(site), now)) else { break };
-            if live.len() < live.capacity() {
-                live.push(place);
-            }
-        }
-        if let Some(u) = self.units.get_mut(at) {
-            *u = live;
-        }
-        Ok(())
+        self.entries.reserve(total)?;
+        Ok(Rulebooks { units })
     }
 
-    /// Takes the rules of one program out of force.
-    pub fn unload(&mut self, unit: UnitId) {
-        let Some(old) = self.units.get_mut(usize::from(unit.0)).map(core::mem::take) else { return };
-        for place in old {
+    /// Puts the rules of new programs in force and takes those of programs that are gone out of it. `ids` are the
+    /// stable numbers of all rules that are in force then, sorted.
+    pub(super) fn apply(&mut self, order: &[From], books: Rulebooks, programs: &[Program], now: u32, ids: &[u64]) {
+        let mut units = books.units;
+        for (slot, from) in units.iter_mut().zip(order) {
+            if let From::Old(at) = from
+                && let Some(old) = self.units.get_mut(*at)
+            {
+                *slot = core::mem::take(old);
+            }
+        }
+        for place in core::mem::take(&mut self.units).into_iter().flatten() {
             if let Some(e) = self.entries.get_mut(place) {
                 e.live = false;
             }
             self.free_if_unused(place);
         }
+        let places = (0..=u16::MAX).map(UnitId).zip(order).zip(units.iter_mut().zip(programs));
+        for ((unit, from), (slot, program)) in places {
+            match from {
+                From::Old(_) => self.renumber(slot, unit),
+                From::New(_) => self.put(slot, unit, program.rules(), now),
+            }
+        }
+        self.units = units;
+        for e in self.entries.iter_mut().filter(|e| !e.live) {
+            e.changed = ids.binary_search(&e.rule.stable_id).is_err();
+        }
+    }
+
+    /// Rules of a program that stays, in its new place.
+    fn renumber(&mut self, places: &[u32], unit: UnitId) {
+        for place in places {
+            if let Some(site) = self.entries.get_mut(*place).and_then(|e| e.site.as_mut()) {
+                site.unit = unit;
+            }
+        }
+    }
+
+    /// Rules of a new program.
+    fn put(&mut self, places: &mut Vec<u32>, unit: UnitId, rules: &[Rule], now: u32) {
+        for (id, rule) in (0..=u32::MAX).map(RuleId).zip(rules) {
+            // Cannot fail: room was taken for all of them.
+            let Some(place) = self.entries.take(RuleEntry::new(*rule, Some(Site { unit, rule: id }), now)) else { return };
+            push(places, place);
+        }
+    }
+
+    /// Calls `f` with the tables that rules with states or source nodes fill and count at: they stay with those rules.
+    pub(super) fn pinned_tables(&self, f: &mut dyn FnMut(Slot)) {
+        for (_, e) in self.entries.iter().filter(|(_, e)| e.states > 0 || e.src_nodes > 0) {
+            let overload = u16::try_from(e.overload).ok().map(Slot);
+            let ends = [e.src_table, e.dst_table].map(|t| t.map(|(slot, _)| slot));
+            ends.into_iter().chain([overload]).flatten().for_each(&mut *f);
+        }
+    }
+
+    /// All entries, in force or pinned, with their places.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &RuleEntry)> {
+        self.entries.iter()
     }
 
     /// The place of a rule in force; that of the default rule when there is no such.
@@ -265,6 +312,16 @@ impl RuleBook {
         }
     }
 
+    /// Sets the counters of some rules of a program to zero.
+    pub fn zero_of(&mut self, unit: UnitId, rules: core::ops::Range<usize>) {
+        for place in self.units.get(usize::from(unit.0)).and_then(|u| u.get(rules)).unwrap_or_default() {
+            let Some(e) = self.entries.get_mut(*place) else { continue };
+            e.evaluations = 0;
+            e.packets = [0; 2];
+            e.bytes = [0; 2];
+        }
+    }
+
     fn free_if_unused(&mut self, place: u32) {
         let unused = self.entries.get(place).is_some_and(|e| !e.live && e.states == 0 && e.src_nodes == 0);
         if unused && place != self.default && place != NONE {
@@ -289,10 +346,20 @@ mod tests {
         let rule = |nr| Rule { nr, ..default_rule() };
         let unit = UnitId(0);
         let at = |rule| Site { unit, rule: RuleId(rule) };
-        b.load(unit, &[rule(0), rule(1)], 0).unwrap();
+        let mut load = |b: &mut RuleBook, rules: &[Rule]| {
+            for place in core::mem::take(&mut b.units).into_iter().flatten() {
+                b.entries.get_mut(place).unwrap().live = false;
+                b.free_if_unused(place);
+            }
+            b.entries.reserve(2).unwrap();
+            let mut places = room("rules", 2).unwrap();
+            b.put(&mut places, unit, rules, 0);
+            b.units = vec![places];
+        };
+        load(&mut b, &[rule(0), rule(1)]);
         let old = b.place(at(1));
         b.pin(old);
-        b.load(unit, &[rule(7)], 0).unwrap();
+        load(&mut b, &[rule(7)]);
         assert_eq!(b.get(old).map(|e| (e.rule.nr, e.live)), Some((1, false)));
         assert_eq!(b.get(b.place(at(0))).map(|e| e.rule.nr), Some(7));
         assert_eq!(b.place(at(1)), b.default_place());

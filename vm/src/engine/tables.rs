@@ -1,14 +1,15 @@
 //! Tables by name: what lives on across programs, and which of them a program's numbers mean.
 //!
-//! **Invariant:** [`TableSet::bind`] is the only place that gives a program's [`TableId`]s a meaning; a packet never
+//! **Invariant:** a load is the only place that gives a program's [`TableId`]s a meaning; a packet never
 //! looks a name up.
 
 use alloc::vec::Vec;
 
+use crate::engine::load::{From, count, push};
 use crate::exec::UnitId;
 use crate::image::{self, TableFlags, TableKind};
-use crate::rule::{Addr, Af, TableId};
-use crate::state::pool::{OutOfMemory, copied, room};
+use crate::rule::{Addr, Af, PoolAddr, TableId};
+use crate::state::pool::{OutOfMemory, copied, filled, room};
 use crate::table::{Entry, Slot, Tables};
 use crate::verify::Program;
 
@@ -29,6 +30,53 @@ pub struct Named {
     pub active: bool,
     /// Whether it follows an interface.
     pub dynamic: bool,
+    /// Second its counters were zeroed.
+    pub cleared: u32,
+}
+
+/// The anchor whose tables follow interfaces.
+pub const DYNAMIC: &[u8] = b"_pf";
+
+/// What a table is to hold.
+#[derive(Debug)]
+struct Fill {
+    slot: Slot,
+    entries: Vec<Entry>,
+    /// Entries it does not hold yet.
+    more: u32,
+}
+
+/// What a load does to the tables. Places count the names there are, then those that are made.
+#[derive(Debug, Default)]
+pub(super) struct TablePlan {
+    made: Vec<Named>,
+    bound: Vec<Vec<Slot>>,
+    used: Vec<bool>,
+    defined: Vec<(usize, TableFlags)>,
+    fills: Vec<Fill>,
+    pinned: Vec<bool>,
+}
+
+impl TablePlan {
+    fn find(&self, names: &[Named], path: &[u8], name: &[u8]) -> Option<usize> {
+        names.iter().chain(&self.made).position(|n| n.path == path && n.name == name)
+    }
+
+    fn named<'n>(&'n self, names: &'n [Named], at: usize) -> Option<&'n Named> {
+        names.iter().chain(&self.made).nth(at)
+    }
+
+    /// Whether a table is there by a definition, by hand, or by the load at hand.
+    fn is_there(&self, names: &[Named], path: &[u8], name: &[u8]) -> bool {
+        let Some(at) = self.find(names, path, name) else { return false };
+        names.get(at).is_some_and(|n| n.active) || self.defined.iter().any(|(d, _)| *d == at)
+    }
+
+    fn mark_dynamic(&mut self, names: &[Named], at: usize) {
+        if let Some(n) = at.checked_sub(names.len()).and_then(|at| self.made.get_mut(at)) {
+            n.dynamic = true;
+        }
+    }
 }
 
 /// All tables.
@@ -94,6 +142,7 @@ impl TableSet {
                     referenced: false,
                     active: false,
                     dynamic: false,
+                    cleared: 0,
                 });
                 self.names.len().saturating_sub(1)
             }
@@ -101,97 +150,220 @@ impl TableSet {
         self.names.get_mut(at).ok_or(err)
     }
 
-    /// Binds the tables of all programs: those `fresh` defines are made or refilled, others are sought by name.
-    /// `follow` gives the addresses of interfaces.
+    /// Plans what a load does to the tables: those that new programs define are made or get their contents, others are
+    /// sought by name. `follow` gives the addresses of interfaces, `pinned` the tables of rules that states hold on to.
     ///
     /// # Errors
-    /// [`OutOfMemory`] when there is no room.
-    pub fn bind<'p>(
+    /// [`OutOfMemory`], also where `set limit tables` or `table-entries` leaves no room; nothing has changed.
+    pub(super) fn plan(
         &mut self,
-        programs: impl Iterator<Item = &'p Program>,
-        fresh: Option<UnitId>,
+        order: &[From],
+        programs: &[&Program],
+        follow: &Follow<'_>,
+        pinned: impl FnOnce(&mut dyn FnMut(Slot)),
+    ) -> Result<TablePlan, OutOfMemory> {
+        let mut plan = TablePlan { used: filled("table names", count(self.names.len()), false)?, ..TablePlan::default() };
+        match self.plan_into(&mut plan, order, programs, follow, pinned) {
+            Ok(()) => Ok(plan),
+            Err(why) => {
+                for n in &plan.made {
+                    self.all.destroy(n.slot);
+                }
+                Err(why)
+            }
+        }
+    }
+
+    fn plan_into(
+        &mut self,
+        plan: &mut TablePlan,
+        order: &[From],
+        programs: &[&Program],
+        follow: &Follow<'_>,
+        pinned: impl FnOnce(&mut dyn FnMut(Slot)),
+    ) -> Result<(), OutOfMemory> {
+        for (from, program) in order.iter().zip(programs) {
+            let new = matches!(from, From::New(_));
+            for (id, t) in (0..=u16::MAX).map(TableId).zip(program.tables()) {
+                self.plan_definition(plan, program, (id, t), new, follow)?;
+            }
+        }
+        for program in programs {
+            let mut bound: Vec<Slot> = room("table bindings", count(program.tables().len()))?;
+            for t in program.tables() {
+                let slot = self.plan_reference(plan, program, t)?;
+                push(&mut bound, slot);
+            }
+            grow(&mut plan.bound, bound, "table bindings")?;
+            self.plan_uses(plan, program)?;
+        }
+        plan.pinned = filled("tables", self.all.slots(), false)?;
+        pinned(&mut |slot| {
+            if let Some(p) = plan.pinned.get_mut(usize::from(slot.0)) {
+                *p = true;
+            }
+        });
+        let err = OutOfMemory { what: "table names", count: count(plan.made.len()) };
+        self.names.try_reserve(plan.made.len()).map_err(|_| err)?;
+        let wanted = plan.fills.iter().fold(0_u32, |n, f| n.saturating_add(f.more));
+        if self.all.has_room_for(wanted) { Ok(()) } else { Err(OutOfMemory { what: "table entries", count: wanted }) }
+    }
+
+    /// Makes a table that a program defines, or that follows an interface, and gathers what it is to hold.
+    fn plan_definition(
+        &mut self,
+        plan: &mut TablePlan,
+        program: &Program,
+        (id, t): (TableId, &image::Table),
+        new: bool,
         follow: &Follow<'_>,
     ) -> Result<(), OutOfMemory> {
-        for n in &mut self.names {
-            n.referenced = false;
-        }
-        let mut all = Vec::new();
-        for (unit, program) in (0..=u16::MAX).map(UnitId).zip(programs) {
-            let count = u32::try_from(program.tables().len()).unwrap_or(u32::MAX);
-            let mut bound: Vec<Slot> = room("table bindings", count)?;
-            for (id, t) in (0..=u16::MAX).map(TableId).zip(program.tables()) {
-                let slot = self.bind_one(program, id, t, fresh == Some(unit), follow)?;
-                if bound.len() < bound.capacity() {
-                    bound.push(slot);
+        let name = program.text(t.name).as_bytes();
+        let fixed = t.flags.has(TableFlags::AUTOMATIC);
+        if let TableKind::Dynamic { iface, .. } = &t.kind {
+            let at = self.plan_make(plan, DYNAMIC, name, t.flags)?;
+            let slot = plan.named(&self.names, at).map(|n| n.slot);
+            plan.mark_dynamic(&self.names, at);
+            let Some(slot) = slot.filter(|s| plan.fills.iter().all(|f| f.slot != *s)) else { return Ok(()) };
+            let iface = program.iface(*iface).map_or("", |r| program.text(*r));
+            let (mut entries, mut failed) = (Vec::new(), Ok(()));
+            follow(iface, &t.kind, &mut |e| {
+                if failed.is_ok() {
+                    failed = grow(&mut entries, e, "table entries");
                 }
-            }
-            all.try_reserve(1).map_err(|_| OutOfMemory { what: "table bindings", count })?;
-            if all.len() < all.capacity() {
-                all.push(bound);
-            }
+            });
+            failed?;
+            return self.plan_fill(plan, slot, entries);
         }
-        self.bound = all;
-        self.sweep();
+        if !(fixed || t.flags.has(TableFlags::DEFINED)) {
+            return Ok(());
+        }
+        let at = self.plan_make(plan, own_path(program, t), name, t.flags)?;
+        if !new {
+            return Ok(());
+        }
+        grow(&mut plan.defined, (at, t.flags), "tables")?;
+        let slot = plan.named(&self.names, at).map(|n| n.slot);
+        if let (Some(slot), true) = (slot, fixed || t.flags.has(TableFlags::INIT)) {
+            let records = program.table_entries(id);
+            let mut entries = room("table entries", count(records.len()))?;
+            records.iter().for_each(|e| push(&mut entries, entry(e)));
+            self.plan_fill(plan, slot, entries)?;
+        }
         Ok(())
     }
 
-    fn bind_one(
+    /// What a table is to hold; its new entries are counted beforehand, so that putting them in cannot fail.
+    fn plan_fill(&self, plan: &mut TablePlan, slot: Slot, entries: Vec<Entry>) -> Result<(), OutOfMemory> {
+        let again = plan.fills.iter().any(|f| f.slot == slot);
+        let is_new = |e: &&Entry| again || self.all.find(slot, e.af, &e.addr, e.prefix).is_none();
+        let more = count(entries.iter().filter(is_new).count());
+        grow(&mut plan.fills, Fill { slot, entries, more }, "table entries")
+    }
+
+    /// The table a program means: its own anchor's where that is there by a definition or by hand, else the main
+    /// ruleset's.
+    fn plan_reference(
         &mut self,
+        plan: &mut TablePlan,
         program: &Program,
-        id: TableId,
         t: &image::Table,
-        fresh: bool,
-        follow: &Follow<'_>,
     ) -> Result<Slot, OutOfMemory> {
-        let own = program.ruleset(t.ruleset).map_or("", |r| program.text(r.path));
-        let name = program.text(t.name);
-        let defined = t.flags.has(TableFlags::DEFINED);
-        let fixed = t.flags.has(TableFlags::AUTOMATIC);
-        // A name that the anchor does not define means the main ruleset's table.
-        let path = if defined || fixed || self.named(own.as_bytes(), name.as_bytes()).is_some() { own } else { "" };
-        if let TableKind::Dynamic { iface, .. } = &t.kind {
-            let iface = program.iface(*iface).map_or("", |r| program.text(*r));
-            let named = self.make(b"_pf", name.as_bytes(), t.flags)?;
-            named.referenced = true;
-            named.dynamic = true;
-            let slot = named.slot;
-            self.all.clear(slot);
-            let all = &mut self.all;
-            follow(iface, &t.kind, &mut |e| {
-                let _ = all.add(slot, &e);
+        let name = program.text(t.name).as_bytes();
+        let own = own_path(program, t);
+        let defined = t.flags.has(TableFlags::DEFINED) || t.flags.has(TableFlags::AUTOMATIC);
+        let path = match &t.kind {
+            TableKind::Dynamic { .. } => DYNAMIC,
+            TableKind::Named if defined || plan.is_there(&self.names, own, name) => own,
+            TableKind::Named => b"",
+        };
+        let at = self.plan_make(plan, path, name, TableFlags::default())?;
+        plan.named(&self.names, at).map(|n| n.slot).ok_or(OutOfMemory { what: "tables", count: 1 })
+    }
+
+    /// Marks the tables that the rules and pools of a program name.
+    fn plan_uses(&self, plan: &mut TablePlan, program: &Program) -> Result<(), OutOfMemory> {
+        let tables = program.tables();
+        let mut uses = filled("tables", count(tables.len()), false)?;
+        let mut mark = |id: Option<TableId>| {
+            if let Some(u) = id.and_then(|id| uses.get_mut(usize::from(id.0))) {
+                *u = true;
+            }
+        };
+        for r in program.rules() {
+            r.tables.into_iter().chain([r.overload]).for_each(&mut mark);
+        }
+        for p in program.pools() {
+            mark(match p.addr {
+                PoolAddr::Table(t) | PoolAddr::Dynamic { table: t, .. } => Some(t),
+                PoolAddr::Net { .. } | PoolAddr::None => None,
             });
-            return Ok(slot);
         }
-        let named = self.make(path.as_bytes(), name.as_bytes(), t.flags)?;
-        named.referenced = true;
-        if defined || fixed {
-            named.active = true;
-            named.flags = t.flags;
+        let bound = plan.bound.last();
+        for ((used, t), slot) in uses.into_iter().zip(tables).zip(bound.into_iter().flatten()) {
+            // What the compiler makes and what follows an interface is named by code alone, if need be.
+            if used || t.flags.has(TableFlags::AUTOMATIC) || !matches!(t.kind, TableKind::Named) {
+                for (n, used) in self.names.iter().zip(&mut plan.used) {
+                    *used |= n.slot == *slot;
+                }
+                for n in &mut plan.made {
+                    n.referenced |= n.slot == *slot;
+                }
+            }
         }
-        let slot = named.slot;
-        if fresh && (t.flags.has(TableFlags::INIT) || fixed) {
-            self.fill(slot, program.table_entries(id));
-        }
-        Ok(slot)
+        Ok(())
     }
 
-    /// Makes a table hold the entries of an image.
-    fn fill(&mut self, slot: Slot, entries: &[image::Entry]) {
-        self.all.clear(slot);
-        for e in entries {
-            let af = if e.flags & image::Entry::INET6 != 0 { Af::Inet6 } else { Af::Inet };
-            let mut entry = Entry::new(af, Addr(e.addr), e.prefix);
-            entry.not = e.flags & image::Entry::NOT != 0;
-            entry.weight = e.weight;
-            let _ = self.all.add(slot, &entry);
+    /// The place of a name, made when there is none: among those there are, then among those planned.
+    fn plan_make(
+        &mut self,
+        plan: &mut TablePlan,
+        path: &[u8],
+        name: &[u8],
+        flags: TableFlags,
+    ) -> Result<usize, OutOfMemory> {
+        if let Some(at) = plan.find(&self.names, path, name) {
+            return Ok(at);
         }
+        let (path, name) = (copy(path)?, copy(name)?);
+        let err = OutOfMemory { what: "tables", count: 1 };
+        plan.made.try_reserve(1).map_err(|_| err)?;
+        let slot = self.all.create(flags.has(TableFlags::COUNTERS)).map_err(|_| err)?;
+        let (referenced, active, dynamic, cleared) = (false, false, false, 0);
+        push(&mut plan.made, Named { path, name, slot, flags, referenced, active, dynamic, cleared });
+        Ok(self.names.len().saturating_add(plan.made.len()).saturating_sub(1))
     }
 
-    /// Removes tables that nothing keeps: not named by the program, not persistent.
-    fn sweep(&mut self) {
+    /// Does what was planned.
+    pub(super) fn apply(&mut self, plan: TablePlan, now: u32) {
+        self.all.clock(now);
+        for (n, used) in self.names.iter_mut().zip(plan.used) {
+            n.referenced = used;
+        }
+        for mut n in plan.made {
+            n.cleared = now;
+            push(&mut self.names, n);
+        }
+        for (at, flags) in plan.defined {
+            if let Some(n) = self.names.get_mut(at) {
+                (n.active, n.flags) = (true, flags);
+                self.all.set_counting(n.slot, flags.has(TableFlags::COUNTERS));
+            }
+        }
+        for f in plan.fills {
+            // Cannot fail: prefixes are those of an image or a host, and room was counted.
+            let _ = self.all.replace(f.slot, &f.entries);
+        }
+        self.bound = plan.bound;
+        self.sweep(&plan.pinned);
+    }
+
+    /// Removes tables that nothing keeps: not named by rules in force or pinned, not persistent.
+    fn sweep(&mut self, pinned: &[bool]) {
         let all = &mut self.all;
         self.names.retain(|n| {
-            let keep = n.referenced || (n.active && n.flags.has(TableFlags::PERSIST));
+            let pinned = pinned.get(usize::from(n.slot.0)).copied().unwrap_or(false);
+            let keep = n.referenced || pinned || (n.active && n.flags.has(TableFlags::PERSIST));
             if !keep {
                 all.destroy(n.slot);
             }
@@ -199,20 +371,56 @@ impl TableSet {
         });
     }
 
-    /// Forgets that an operator or a definition made a table: it stays only as long as rules name it.
+    /// A table by name, to change.
+    pub fn named_mut(&mut self, path: &[u8], name: &[u8]) -> Option<&mut Named> {
+        self.names.iter_mut().find(|n| n.path == path && n.name == name)
+    }
+
+    /// Removes a table that an operator or a definition made, or empties it where rules name it.
     pub fn kill(&mut self, slot: Slot) {
-        for n in self.names.iter_mut().filter(|n| n.slot == slot) {
+        self.all.clear(slot);
+        self.all.zero(slot, true);
+        let all = &mut self.all;
+        self.names.retain_mut(|n| {
+            if n.slot != slot {
+                return true;
+            }
             n.active = false;
-        }
-        self.sweep();
+            n.flags = TableFlags::default();
+            if !n.referenced {
+                all.destroy(slot);
+            }
+            n.referenced
+        });
     }
 
     /// Puts a source into the table a rule's `overload` names.
-    pub fn overload(&mut self, slot: u32, af: Af, addr: &Addr) {
+    pub fn overload(&mut self, slot: u32, af: Af, addr: &Addr, now: u32) {
         if let Ok(s) = u16::try_from(slot) {
+            self.all.clock(now);
             let _ = self.all.add(Slot(s), &Entry::host(af, *addr));
         }
     }
+}
+
+/// Path of the ruleset a table's name is written in.
+fn own_path<'p>(program: &'p Program, t: &image::Table) -> &'p [u8] {
+    program.ruleset(t.ruleset).map_or(&[], |r| program.text(r.path).as_bytes())
+}
+
+/// A record of an image as a table's entry.
+#[must_use]
+pub fn entry(e: &image::Entry) -> Entry {
+    let af = if e.flags & image::Entry::INET6 != 0 { Af::Inet6 } else { Af::Inet };
+    let not = e.flags & image::Entry::NOT != 0;
+    Entry { not, weight: e.weight, ..Entry::new(af, Addr(e.addr), e.prefix) }
+}
+
+/// Appends, taking memory.
+fn grow<T>(list: &mut Vec<T>, item: T, what: &'static str) -> Result<(), OutOfMemory> {
+    list.try_reserve(1).map_err(|_| OutOfMemory { what, count: 1 })?;
+    push(list, item);
+    Ok(())
 }
 
 fn copy(bytes: &[u8]) -> Result<Vec<u8>, OutOfMemory> {

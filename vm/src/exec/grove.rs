@@ -12,15 +12,63 @@ use crate::verify::{Program, Reject, at, range};
 use alloc::vec::Vec;
 use core::borrow::Borrow;
 
-/// Programs in the order they were loaded, and their bindings. `P` is how the host holds a program.
-#[derive(Debug)]
-pub struct Grove<P> {
-    units: Vec<P>,
+/// What the anchor calls of some programs are bound to. It names them by their places.
+#[derive(Debug, Default)]
+pub struct Bindings {
     /// Of each unit, where its anchors' runs begin in `calls`.
     first: Vec<u32>,
     calls: Vec<Run>,
     callees: Vec<Callee>,
     main: Option<Callee>,
+}
+
+impl Bindings {
+    /// Binds programs in their order. The last one whose ruleset has the empty path is the main one.
+    ///
+    /// # Errors
+    /// [`Reject::NoMemory`], also for more than 65 536 programs.
+    pub fn of<P: Borrow<Program>>(units: &[P]) -> Result<Self, Reject> {
+        let mut bound = Self { main: find(units, ""), ..Self::default() };
+        for (at, unit) in units.iter().enumerate() {
+            u16::try_from(at).map_err(|_| Reject::NoMemory {})?;
+            let first = u32::try_from(bound.calls.len()).map_err(|_| Reject::NoMemory {})?;
+            put(&mut bound.first, first)?;
+            let program: &Program = unit.borrow();
+            for anchor in program.anchors() {
+                let start = u32::try_from(bound.callees.len()).map_err(|_| Reject::NoMemory {})?;
+                bound.bind_call(units, program.text(anchor.path), anchor.wildcard)?;
+                let end = u32::try_from(bound.callees.len()).map_err(|_| Reject::NoMemory {})?;
+                put(&mut bound.calls, Run { at: start, len: end.saturating_sub(start) })?;
+            }
+        }
+        Ok(bound)
+    }
+
+    /// The main ruleset.
+    #[must_use]
+    pub const fn main(&self) -> Option<Callee> {
+        self.main
+    }
+
+    /// Appends the callees of one anchor call.
+    fn bind_call<P: Borrow<Program>>(&mut self, units: &[P], path: &str, wildcard: bool) -> Result<(), Reject> {
+        if !wildcard {
+            return find(units, path).map_or(Ok(()), |c| put(&mut self.callees, c));
+        }
+        let mut last = None;
+        while let Some((name, callee)) = next_child(units, path, last) {
+            put(&mut self.callees, callee)?;
+            last = Some(name);
+        }
+        Ok(())
+    }
+}
+
+/// Programs in the order they were loaded, and their bindings. `P` is how the host holds a program.
+#[derive(Debug)]
+pub struct Grove<P> {
+    units: Vec<P>,
+    bound: Bindings,
 }
 
 impl<P: Borrow<Program>> Grove<P> {
@@ -29,15 +77,14 @@ impl<P: Borrow<Program>> Grove<P> {
     /// # Errors
     /// [`Reject::NoMemory`], also for more than 65 536 programs.
     pub fn bind(units: Vec<P>) -> Result<Self, Reject> {
-        let mut grove = Self { units, first: Vec::new(), calls: Vec::new(), callees: Vec::new(), main: None };
-        grove.main = grove.find("");
-        for unit in 0..grove.units.len() {
-            let unit = UnitId(u16::try_from(unit).map_err(|_| Reject::NoMemory {})?);
-            let first = u32::try_from(grove.calls.len()).map_err(|_| Reject::NoMemory {})?;
-            put(&mut grove.first, first)?;
-            grove.bind_unit(unit)?;
-        }
-        Ok(grove)
+        let bound = Bindings::of(&units)?;
+        Ok(Self { units, bound })
+    }
+
+    /// Programs with the bindings made of them, in the same order.
+    #[must_use]
+    pub const fn bound(units: Vec<P>, bound: Bindings) -> Self {
+        Self { units, bound }
     }
 
     /// The programs, in order.
@@ -52,34 +99,6 @@ impl<P: Borrow<Program>> Grove<P> {
         self.units
     }
 
-    fn bind_unit(&mut self, unit: UnitId) -> Result<(), Reject> {
-        let count = self.program(unit).map_or(0, |p| p.anchors().len());
-        for anchor in 0..count {
-            let start = u32::try_from(self.callees.len()).map_err(|_| Reject::NoMemory {})?;
-            self.bind_call(unit, anchor)?;
-            let end = u32::try_from(self.callees.len()).map_err(|_| Reject::NoMemory {})?;
-            put(&mut self.calls, Run { at: start, len: end.saturating_sub(start) })?;
-        }
-        Ok(())
-    }
-
-    /// Appends the callees of one anchor call.
-    fn bind_call(&mut self, unit: UnitId, anchor: usize) -> Result<(), Reject> {
-        let Some(program) = self.units.get(usize::from(unit.0)).map(P::borrow) else { return Ok(()) };
-        let Some(target) = program.anchors().get(anchor) else { return Ok(()) };
-        let path = program.text(target.path);
-        if !target.wildcard {
-            let callee = find(&self.units, path);
-            return callee.map_or(Ok(()), |c| put(&mut self.callees, c));
-        }
-        let mut last = None;
-        while let Some((name, callee)) = next_child(&self.units, path, last) {
-            put(&mut self.callees, callee)?;
-            last = Some(name);
-        }
-        Ok(())
-    }
-
     /// The ruleset of a path.
     #[must_use]
     pub fn find(&self, path: &str) -> Option<Callee> {
@@ -92,12 +111,12 @@ impl<P: Borrow<Program>> Forest for Grove<P> {
         self.units.get(usize::from(unit.0)).map(P::borrow)
     }
     fn main(&self) -> Option<Callee> {
-        self.main
+        self.bound.main
     }
     fn callees(&self, unit: UnitId, anchor: AnchorId) -> &[Callee] {
-        let call = self.first.get(usize::from(unit.0)).map(|f| f.saturating_add(anchor.0.into()));
-        let run = call.and_then(|c| at(&self.calls, c)).copied().unwrap_or_default();
-        self.callees.get(range(Span { at: run.at, len: run.len })).unwrap_or_default()
+        let call = self.bound.first.get(usize::from(unit.0)).map(|f| f.saturating_add(anchor.0.into()));
+        let run = call.and_then(|c| at(&self.bound.calls, c)).copied().unwrap_or_default();
+        self.bound.callees.get(range(Span { at: run.at, len: run.len })).unwrap_or_default()
     }
 }
 

@@ -16,7 +16,7 @@ mod grove;
 mod machine;
 mod run;
 
-pub use grove::Grove;
+pub use grove::{Bindings, Grove};
 pub use machine::{
     Callee, Context, DEFAULT_FUEL, Forest, Hit, MAX_DEPTH, MAX_HITS, Machine, Question, Site, Step, Stop, UnitId,
 };

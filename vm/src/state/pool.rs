@@ -173,6 +173,14 @@ impl<T: Copy> Pool<T> {
         })
     }
 
+    /// All entries in use, to change.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.places.iter_mut().filter_map(|p| match p {
+            Place::Taken(v) => Some(v),
+            Place::Free(_) => None,
+        })
+    }
+
     fn at_mut(&mut self, id: u32) -> Option<&mut Place<T>> {
         self.places.get_mut(usize::try_from(id).ok()?)
     }

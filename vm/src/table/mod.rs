@@ -81,6 +81,8 @@ pub struct EntryView {
     pub weight: u16,
     /// States counted on it.
     pub states: u32,
+    /// Second it came in, or its counters were zeroed.
+    pub born: u32,
     /// Its counters, when it has been counted.
     pub counters: Option<Counters>,
 }
@@ -275,6 +277,9 @@ pub struct Tables {
     index: Index,
     counters: Vec<Counters>,
     free_counters: Vec<u32>,
+    /// Second each node's entry came in, or was zeroed.
+    born: Vec<u32>,
+    now: u32,
     used: u32,
     limit: u32,
 }
@@ -290,9 +295,14 @@ impl Tables {
             index: Index::new(usize::try_from(entries).ok()?, (0, 0))?,
             counters: Vec::new(),
             free_counters: Vec::new(),
+            born: Vec::new(),
+            now: 0,
             used: 0,
             limit: entries,
         };
+        let nodes = usize::try_from(entries).ok()?.checked_mul(2)?;
+        made.born.try_reserve_exact(nodes).ok()?;
+        made.born.resize(made.born.capacity().min(nodes), 0);
         made.tables.try_reserve_exact(usize::from(tables)).ok()?;
         let counted = usize::try_from(counted).ok()?;
         made.counters.try_reserve_exact(counted).ok()?;
@@ -305,6 +315,43 @@ impl Tables {
         if self.used == 0 {
             self.index.rekey(keys);
         }
+    }
+
+    /// Says what second it is, for the age of entries.
+    pub const fn clock(&mut self, now: u32) {
+        self.now = now;
+    }
+
+    /// Tables there are places for so far.
+    #[must_use]
+    pub fn slots(&self) -> u32 {
+        u32::try_from(self.tables.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Entries there may be.
+    #[must_use]
+    pub const fn limit(&self) -> u32 {
+        self.limit
+    }
+
+    /// Whether so many entries more find room.
+    #[must_use]
+    pub fn has_room_for(&self, more: u32) -> bool {
+        let nodes = usize::try_from(more).ok().and_then(|n| n.checked_mul(2));
+        more <= self.limit.saturating_sub(self.used) && nodes.is_some_and(|n| n <= self.arena.spare())
+    }
+
+    /// Says whether a table keeps counters for each entry.
+    pub fn set_counting(&mut self, slot: Slot, counting: bool) {
+        if let Some(t) = self.table_mut(slot) {
+            t.counting = counting;
+        }
+    }
+
+    /// Whether a table keeps counters for each entry.
+    #[must_use]
+    pub fn counting(&self, slot: Slot) -> bool {
+        self.table(slot).is_some_and(|t| t.counting)
     }
 
     /// A new empty table; `counting` keeps counters for each entry.
@@ -371,7 +418,7 @@ impl Tables {
     #[must_use]
     pub fn lookup(&self, slot: Slot, af: Af, addr: &Addr) -> Option<EntryView> {
         let at = self.longest(slot, self.table(slot)?, af, addr)?;
-        self.arena.get(at).map(|node| self.view(af, node))
+        self.arena.get(at).map(|node| self.view(af, at, node))
     }
 
     /// Where the longest match is: by hash in large tables of few prefix lengths, else by trie.
@@ -405,7 +452,7 @@ impl Tables {
     #[must_use]
     pub fn find(&self, slot: Slot, af: Af, addr: &Addr, prefix: u8) -> Option<EntryView> {
         let at = self.exact(slot, af, addr, prefix)?;
-        self.arena.get(at).map(|node| self.view(af, node))
+        self.arena.get(at).map(|node| self.view(af, at, node))
     }
 
     fn exact(&self, slot: Slot, af: Af, addr: &Addr, prefix: u8) -> Option<Link> {
@@ -417,7 +464,7 @@ impl Tables {
     #[must_use]
     pub fn nth(&self, slot: Slot, af: Af, n: u32) -> Option<EntryView> {
         let at = self.arena.nth(self.table(slot)?.root(af), n)?;
-        self.arena.get(at).map(|node| self.view(af, node))
+        self.arena.get(at).map(|node| self.view(af, at, node))
     }
 
     /// The `n`th entry of a family that is not negated: what pools walk (`pfr_kentry_byidx`).
@@ -437,7 +484,7 @@ impl Tables {
             .flat_map(move |af| (0..self.len_of(slot, af)).filter_map(move |n| self.nth(slot, af, n)))
     }
 
-    fn view(&self, af: Af, node: &Node) -> EntryView {
+    fn view(&self, af: Af, at: Link, node: &Node) -> EntryView {
         let counters = usize::try_from(node.counters).ok().and_then(|at| self.counters.get(at)).copied();
         EntryView {
             af,
@@ -446,6 +493,7 @@ impl Tables {
             not: node.flags & flag::NOT != 0,
             weight: if node.flags & flag::COST == 0 { 0 } else { node.weight },
             states: node.states,
+            born: self.born.get(at.index()).copied().unwrap_or(0),
             counters,
         }
     }
@@ -472,6 +520,7 @@ impl Tables {
         let fresh = Fresh { flags: not | cost, weight: entry.weight.max(1) };
         let (root, link) = self.arena.insert(root, key, entry.prefix, fresh).ok_or(TableError::Full)?;
         self.index.insert(Owner { slot: slot.0, af: entry.af }, key, entry.prefix, link);
+        self.bear(link);
         if let Some(table) = self.table_mut(slot) {
             table.set_root(entry.af, root);
             table.lengths_mut(entry.af).add(entry.prefix);
@@ -520,6 +569,9 @@ impl Tables {
     fn reweigh(&mut self, slot: Slot) {
         let Some(cost) = self.table(slot).map(|t| t.weights.cost_entries) else { return };
         if cost == 0 {
+            if let Some(table) = self.table_mut(slot) {
+                table.weights = Weights::NONE;
+            }
             return;
         }
         let mut weights = Weights::NONE;
@@ -546,7 +598,7 @@ impl Tables {
         if new > room || new.saturating_mul(2) > self.arena.spare() {
             return Err(TableError::Full);
         }
-        let mut changes = Changes::default();
+        let (mut changes, mut reweigh) = (Changes::default(), false);
         for entry in entries {
             let before = self.exact(slot, entry.af, &entry.addr, entry.prefix);
             if before.is_none() {
@@ -563,14 +615,27 @@ impl Tables {
                 flipped = true;
                 changes.changed = changes.changed.saturating_add(1);
             }
+            let fresh = node.flags & flag::MARK == 0;
             node.flags |= flag::MARK;
-            if let (true, Some(table)) = (flipped, self.table_mut(slot)) {
+            let was = node.flags & flag::COST != 0;
+            if fresh {
+                node.weight = entry.weight.max(1);
+                node.flags = if entry.weight == 0 { node.flags & !flag::COST } else { node.flags | flag::COST };
+            }
+            let (gained, lost) = (fresh && !was && entry.weight != 0, fresh && was && entry.weight == 0);
+            reweigh |= before.is_some();
+            let Some(table) = self.table_mut(slot) else { continue };
+            let cost = table.weights.cost_entries.saturating_add(u32::from(gained));
+            table.weights.cost_entries = cost.saturating_sub(u32::from(lost));
+            if flipped {
                 let n = table.negated;
                 table.negated = if entry.not { n.saturating_add(1) } else { n.saturating_sub(1) };
             }
         }
         changes.deleted = self.sweep(slot);
-        self.reweigh(slot);
+        if reweigh || changes.deleted > 0 {
+            self.reweigh(slot);
+        }
         Ok(changes)
     }
 
@@ -614,6 +679,14 @@ impl Tables {
         }
         self.used = self.used.saturating_sub(all);
         all
+    }
+
+    /// Notes the second of an entry.
+    fn bear(&mut self, at: Link) {
+        let now = self.now;
+        if let Some(b) = self.born.get_mut(at.index()) {
+            *b = now;
+        }
     }
 
     fn free_counter(&mut self, at: u32) {
@@ -711,6 +784,9 @@ impl Tables {
         });
         if let Some(old) = counters {
             self.free_counter(old);
+        }
+        if let Some(at) = at {
+            self.bear(at);
         }
     }
 

@@ -24,7 +24,8 @@ impl Link {
         self.0 == u32::MAX
     }
 
-    fn index(self) -> usize {
+    /// Its number.
+    pub(super) fn index(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)
     }
 }
