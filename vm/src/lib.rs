@@ -16,6 +16,7 @@ pub mod osfp;
 pub mod packet;
 pub mod reply;
 pub mod rule;
+pub mod sort;
 pub mod state;
 pub mod table;
 pub mod verify;

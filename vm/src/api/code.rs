@@ -39,6 +39,14 @@ pub fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, DecodeError>
     if rest.is_empty() { Ok(value) } else { Err(DecodeError::Trailing { left: rest.len() }) }
 }
 
+/// Reads one row of several that stand one after the other; gives it and the rest.
+///
+/// # Errors
+/// [`DecodeError::Malformed`].
+pub fn decode_row<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), DecodeError> {
+    postcard::take_from_bytes(bytes).map_err(|_| DecodeError::Malformed)
+}
+
 /// Writes one record; gives its length.
 ///
 /// # Errors

@@ -28,7 +28,7 @@ mod request;
 mod row;
 mod whole;
 
-pub use code::{DecodeError, EncodeError, decode, encode, encode_reply, read_reply, refuse};
+pub use code::{DecodeError, EncodeError, decode, decode_row, encode, encode_reply, read_reply, refuse};
 pub use page::{END, PAGE_HEADER, Page, PageWriter};
 pub use refusal::{Code, Refusal};
 pub use request::{

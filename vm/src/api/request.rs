@@ -23,7 +23,7 @@ pub enum After {
     Keep,
     /// Those whose rule is gone or reads differently now are killed.
     KillChanged,
-    /// Those the new rules would not let come into being are killed.
+    /// Those whose first packet the new rules would block are killed.
     Reevaluate,
 }
 

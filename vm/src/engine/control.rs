@@ -3,8 +3,24 @@
 use crate::engine::Engine;
 use crate::engine::cx::seconds;
 use crate::host::Host;
-use crate::state::record::State;
+use crate::rule::Limits;
+use crate::state::key::KeySide;
+use crate::state::record::{State, StateExt};
 use crate::state::srcnode::SrcNode;
+use crate::state::table::Attach;
+
+/// A state that was stored and is to live again.
+#[derive(Clone, Copy, Debug)]
+pub struct Import {
+    /// It, without rule and extension.
+    pub state: State,
+    /// Its extension, where it needs one.
+    pub ext: Option<StateExt>,
+    /// Seconds it has left.
+    pub expires: u32,
+    /// Stable number of its rule; the rule that applies when none does is taken where there is none such.
+    pub stable_id: u64,
+}
 
 impl Engine {
     /// Removes every state for which `f` says so; gives their number.
@@ -40,5 +56,66 @@ impl Engine {
             }
         }
         killed
+    }
+
+    /// Takes a state in. `false` when there is no room, or another state holds one of its keys.
+    pub fn import<H: Host>(&mut self, import: &Import, host: &mut H) -> bool {
+        let now = seconds(host.now_ms());
+        let mut state = import.state;
+        let stable = |e: &crate::engine::rules::RuleEntry| e.live && e.rule.stable_id == import.stable_id;
+        let rule = self.rules.iter().find(|(_, e)| stable(e) && import.stable_id != 0).map(|(place, _)| place);
+        state.rule = rule.unwrap_or_else(|| self.rules.default_place());
+        // What is left of its time, counted back from now.
+        state.expire = now;
+        let whole = self.expires(&state).saturating_sub(now);
+        state.expire = now.saturating_sub(whole.saturating_sub(import.expires.min(whole)));
+        let Some(slot) = self.table.take(state, import.ext) else { return false };
+        let sides: &[KeySide] = if state.translated() { &[KeySide::Wire, KeySide::Stack] } else { &[KeySide::Wire] };
+        for (at, side) in sides.iter().enumerate() {
+            match self.table.attach(slot, *side) {
+                Attach::Done => {}
+                Attach::Replaces(old) => self.remove_state(old, host, now),
+                Attach::Taken => {
+                    if at > 0 {
+                        self.table.detach(slot, KeySide::Wire);
+                    }
+                    self.table.give(slot);
+                    return false;
+                }
+            }
+        }
+        self.table.settle(slot);
+        self.rules.pin(state.rule);
+        if super::purge::half_open(&state) {
+            self.half_open = self.half_open.saturating_add(1);
+        }
+        true
+    }
+
+    /// Zeroes what is counted of states, source nodes and fragments (`pfctl -F info`).
+    pub fn clear_counters(&mut self) {
+        self.table.clear_counters();
+        self.nodes.clear_counters();
+        self.frags.clear_counters();
+    }
+
+    /// Whether everything is dropped because programs were taken out.
+    #[must_use]
+    pub const fn is_shut(&self) -> bool {
+        self.shut
+    }
+
+    /// What there is room for: no limit goes beyond.
+    #[must_use]
+    pub fn room(&self) -> Limits {
+        Limits {
+            states: self.table.room(),
+            src_nodes: self.nodes.limit(),
+            frags: self.frags.limit(),
+            tables: self.tables.room(),
+            table_entries: self.tables.all.limit(),
+            pktdelay_pkts: u32::MAX,
+            anchors: u16::MAX.into(),
+        }
     }
 }

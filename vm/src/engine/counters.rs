@@ -54,6 +54,17 @@ pub struct IfaceCounters {
 }
 
 impl IfaceCounters {
+    /// Adds those of another interface.
+    pub fn add(&mut self, other: &Self) {
+        let cells = |t: &mut [[[u64; 2]; 2]; 2], o: &[[[u64; 2]; 2]; 2]| {
+            for (to, from) in t.iter_mut().flatten().flatten().zip(o.iter().flatten().flatten()) {
+                *to = to.wrapping_add(*from);
+            }
+        };
+        cells(&mut self.packets, &other.packets);
+        cells(&mut self.bytes, &other.bytes);
+    }
+
     /// Counts a packet.
     pub fn count(&mut self, af: Af, dir: Direction, passed: bool, len: u32) {
         let (f, d, p) = (usize::from(af == Af::Inet6), usize::from(dir == Direction::Out), usize::from(!passed));

@@ -23,12 +23,44 @@ pub struct Live<'n> {
 }
 
 impl Live<'_> {
-    /// Whether a name in the rules means this interface: its own, one of its groups, or `any` that is no loopback.
+    /// Whether a name in the rules means this interface: its own, one of its groups, or `any` that is no loopback. Where
+    /// `*` stands among the groups, names with a star are patterns.
     #[must_use]
     pub fn is(&self, name: &str) -> bool {
-        self.name == name || self.groups.contains(&name) || (name == "any" && !self.loopback)
+        self.name == name
+            || self.groups.contains(&name)
+            || (name == "any" && !self.loopback)
+            || (name.contains('*') && name != "*" && self.groups.contains(&"*") && matches(name, self.name))
     }
 }
+
+/// Whether a name meets a pattern in which `*` stands for any characters, ASCII letters in whatever case.
+#[must_use]
+pub fn matches(pattern: &str, name: &str) -> bool {
+    let (mut pattern, mut name) = (pattern.as_bytes(), name.as_bytes());
+    // Where to go on after the last star, should the rest not fit.
+    let mut again: Option<(&[u8], &[u8])> = None;
+    for _ in 0..MOST_STEPS {
+        match (pattern.split_first(), name.split_first()) {
+            (Some((b'*', rest)), _) => {
+                again = Some((rest, name));
+                pattern = rest;
+            }
+            (Some((p, p_rest)), Some((n, n_rest))) if p.eq_ignore_ascii_case(n) => (pattern, name) = (p_rest, n_rest),
+            (None, None) => return true,
+            _ => {
+                let Some((rest, from)) = again else { return false };
+                let Some((_, from)) = from.split_first() else { return false };
+                again = Some((rest, from));
+                (pattern, name) = (rest, from);
+            }
+        }
+    }
+    false
+}
+
+/// Steps enough for the longest pattern and name.
+const MOST_STEPS: u32 = 1 << 17;
 
 /// What one interface is to the programs in force.
 #[derive(Clone, Debug, Default)]
@@ -136,6 +168,21 @@ impl Ifaces {
     #[must_use]
     pub fn counters(&self, index: u16) -> Option<&IfaceCounters> {
         self.row(index).map(|r| &r.counters)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::matches;
+
+    #[test]
+    fn stars_stand_for_anything() {
+        for yes in ["Ethernet*", "*net*", "ethernet *2", "*", "**", "Ethernet 2"] {
+            assert!(matches(yes, "Ethernet 2"), "{yes}");
+        }
+        for no in ["Wi-Fi*", "Ethernet*3", "net*", "*2*2", ""] {
+            assert!(!matches(no, "Ethernet 2"), "{no}");
+        }
     }
 }
 

@@ -237,7 +237,7 @@ impl Engine {
         self.shut = false;
         if let Some(options) = options {
             self.prints_flushed = false;
-            self.set_options(&options, now, host);
+            self.set_options(&options, host);
         }
     }
 
@@ -258,8 +258,9 @@ impl Engine {
         }
     }
 
-    /// Takes over the options of a main ruleset.
-    fn set_options<H: Host>(&mut self, options: &Options, now: u32, host: &mut H) {
+    /// Takes over options: those of a main ruleset, or what was set by itself. A host id of 0 leaves the one there is.
+    pub fn set_options<H: Host>(&mut self, options: &Options, host: &mut H) {
+        let now = Self::now(host);
         let hostid = if options.hostid == 0 { self.options.hostid } else { options.hostid };
         self.options = Options { hostid, ..*options };
         self.cookies.configure(options.syncookies, options.limits.states, now.into(), host);
@@ -321,7 +322,7 @@ fn ids(programs: &[&Program]) -> Result<Vec<u64>, OutOfMemory> {
     for rule in programs.iter().flat_map(|p| p.rules()) {
         push(&mut ids, rule.stable_id);
     }
-    ids.sort_unstable();
+    crate::sort::sort_by(&mut ids, |a, b| a < b);
     Ok(ids)
 }
 

@@ -23,6 +23,7 @@ pub mod log;
 pub mod order;
 pub mod outcome;
 pub mod purge;
+mod reevaluate;
 pub mod rules;
 pub mod send;
 pub mod tables;

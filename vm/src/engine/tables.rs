@@ -115,6 +115,12 @@ impl TableSet {
         &self.names
     }
 
+    /// Tables there may be.
+    #[must_use]
+    pub fn room(&self) -> u32 {
+        self.all.tables_limit()
+    }
+
     /// A table by name.
     #[must_use]
     pub fn named(&self, path: &[u8], name: &[u8]) -> Option<&Named> {

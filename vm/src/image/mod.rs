@@ -376,6 +376,23 @@ impl<'a> Image<'a> {
     }
 }
 
+/// The records and bytes of a section of an image that was parsed before; `None` when it is no image.
+#[must_use]
+pub fn section_of(image: &[u8], section: Section) -> Option<(u32, &[u8])> {
+    let (directory, mut body) = image.get(HEADER..)?.split_at_checked(ENTRY * SECTIONS)?;
+    for (entry, s) in directory.chunks_exact(ENTRY).zip(Section::ALL) {
+        let mut entry = entry;
+        let count: u32 = bytes::field(&mut entry)?;
+        let len: u32 = bytes::field(&mut entry)?;
+        let (mine, rest) = body.split_at_checked(usize::try_from(len).ok()?)?;
+        if *s == section {
+            return Some((count, mine));
+        }
+        body = rest;
+    }
+    None
+}
+
 /// The text a reference stands for.
 fn text(blob: &str, at: StrRef) -> Option<&str> {
     blob.get(range(at)?)

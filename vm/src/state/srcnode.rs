@@ -124,6 +124,11 @@ impl SrcNodes {
         [self.searches, self.inserts, self.removals]
     }
 
+    /// Zeroes searches, insertions and removals.
+    pub const fn clear_counters(&mut self) {
+        (self.searches, self.inserts, self.removals) = (0, 0, 0);
+    }
+
     /// A node.
     #[must_use]
     pub fn get(&self, id: u32) -> Option<&SrcNode> {

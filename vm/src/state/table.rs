@@ -145,6 +145,17 @@ impl StateTable {
         self.limit = limit.min(self.states.limit());
     }
 
+    /// States there is room for.
+    #[must_use]
+    pub const fn room(&self) -> u32 {
+        self.states.limit()
+    }
+
+    /// Zeroes searches, insertions and removals.
+    pub const fn clear_counters(&mut self) {
+        (self.searches, self.inserts, self.removals) = (0, 0, 0);
+    }
+
     /// Searches, insertions and removals so far (`pfctl -si`).
     #[must_use]
     pub const fn counters(&self) -> [u64; 3] {

@@ -328,6 +328,12 @@ impl Tables {
         u32::try_from(self.tables.len()).unwrap_or(u32::MAX)
     }
 
+    /// Tables there may be.
+    #[must_use]
+    pub fn tables_limit(&self) -> u32 {
+        u32::try_from(self.tables.capacity()).unwrap_or(u32::MAX)
+    }
+
     /// Entries there may be.
     #[must_use]
     pub const fn limit(&self) -> u32 {

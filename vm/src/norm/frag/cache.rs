@@ -123,6 +123,17 @@ impl FragCache {
         self.len() == 0
     }
 
+    /// Fragments there may be.
+    #[must_use]
+    pub const fn limit(&self) -> u32 {
+        self.frents.limit()
+    }
+
+    /// Zeroes the counters.
+    pub fn clear_counters(&mut self) {
+        self.counters = FragCounters::default();
+    }
+
     /// Counters.
     #[must_use]
     pub const fn counters(&self) -> FragCounters {

@@ -1,0 +1,537 @@
+//! Tables: what there is, and what administrators do to them.
+//!
+//! Source: `pf_table.c`: which requests look at what flags, and the feedback they give.
+
+use alloc::vec::Vec;
+
+use pfvm::api::{
+    AddressRow, Cells, Code, Counted as Totals, END, FeedbackRow, MAX_ADDRESSES, MAX_NAME, PAGE_HEADER, PageWriter,
+    Refusal, TableOp, TableRow, TableTouch, encode_reply, feedback,
+};
+use pfvm::engine::tables::{Named, entry};
+use pfvm::image::{Bulk, Entry as Record, TableFlags};
+use pfvm::rule::{Af, Direction};
+use pfvm::state::pool::room;
+use pfvm::table::{Counters, Entry, EntryView, Feedback, Op, Slot, TableError};
+
+use super::{MEMORY, Reply, changed, load_error, memory, page, small};
+use crate::filter::Filter;
+use crate::platform::Platform;
+
+/// Bytes of the longest feedback row.
+const FEEDBACK: usize = 24;
+/// Tables of one page.
+const TABLES: usize = 256;
+
+const NO_TABLE: Refusal<'static> = Refusal::new(Code::NoSuch, "Table does not exist");
+const CONST: Refusal<'static> = Refusal::new(Code::NotPermitted, "the table is constant");
+
+fn failed(why: TableError) -> Refusal<'static> {
+    match why {
+        TableError::Full => Refusal::new(Code::NoMemory, "the limit of table entries is reached"),
+        TableError::TooMany => Refusal::new(Code::NoMemory, "the limit of tables is reached"),
+        TableError::NoTable => NO_TABLE,
+        TableError::Prefix => Refusal::new(Code::Invalid, "a prefix is longer than its address"),
+    }
+}
+
+fn text(bytes: &[u8]) -> &str {
+    core::str::from_utf8(bytes).unwrap_or("")
+}
+
+fn cells(c: &Counters) -> (Cells, Cells) {
+    let mut out = (Cells::default(), Cells::default());
+    for (d, dir) in [Direction::In, Direction::Out].into_iter().enumerate() {
+        for (o, op) in Op::ALL.into_iter().enumerate() {
+            let cell = c.get(dir, op);
+            if let (Some(p), Some(b)) =
+                (out.0.get_mut(d).and_then(|r| r.get_mut(o)), out.1.get_mut(d).and_then(|r| r.get_mut(o)))
+            {
+                (*p, *b) = (cell.packets, cell.bytes);
+            }
+        }
+    }
+    out
+}
+
+/// A table that exists: by a definition or by hand, or because it follows an interface.
+fn find<'f, P: Platform>(f: &'f Filter<P>, path: &str, name: &str) -> Result<&'f Named, Refusal<'static>> {
+    let named = f.engine.tables.named(path.as_bytes(), name.as_bytes());
+    named.filter(|n| n.active || n.dynamic).ok_or(NO_TABLE)
+}
+
+/// One whose contents may be changed.
+fn changeable<P: Platform>(f: &Filter<P>, path: &str, name: &str) -> Result<Slot, Refusal<'static>> {
+    let named = find(f, path, name)?;
+    if named.dynamic || named.flags.has(TableFlags::CONST) { Err(CONST) } else { Ok(named.slot) }
+}
+
+/// The table after another in order of anchor and name.
+fn after<'f, P: Platform>(f: &'f Filter<P>, last: Option<(&[u8], &[u8])>) -> Option<&'f Named> {
+    let key = |n: &'f Named| (n.path.as_slice(), n.name.as_slice());
+    let later = |n: &&Named| last.is_none_or(|l| (n.path.as_slice(), n.name.as_slice()) > l);
+    f.engine.tables.names().iter().filter(later).min_by(|a, b| key(a).cmp(&key(b)))
+}
+
+pub(super) fn list<P: Platform>(f: &Filter<P>, path: &str, below: bool, cursor: u64, reply: &mut [u8]) -> Reply {
+    let mut page = PageWriter::new(reply).map_err(small)?;
+    let (mut last, mut number, mut made) = (None, 0_u64, 0_usize);
+    let inside = |n: &Named| {
+        let rest = text(&n.path).strip_prefix(path);
+        let under = path.is_empty() || rest.is_some_and(|r| r.starts_with('/'));
+        n.path == path.as_bytes() || (below && under)
+    };
+    while let Some(n) = after(f, last) {
+        last = Some((n.path.as_slice(), n.name.as_slice()));
+        if !inside(n) {
+            continue;
+        }
+        if number >= cursor {
+            if made >= TABLES || !page.row(&row(f, n)) {
+                return Ok(page.end(number, f.generation, 0));
+            }
+            made = made.saturating_add(1);
+        }
+        number = number.saturating_add(1);
+    }
+    Ok(page.end(END, f.generation, u32::try_from(number).unwrap_or(u32::MAX)))
+}
+
+fn row<'f, P: Platform>(f: &Filter<P>, n: &'f Named) -> TableRow<'f> {
+    let tables = &f.engine.tables;
+    let (packets, bytes) = cells(&tables.all.counters(n.slot));
+    let (hit, miss) = tables.all.evaluations(n.slot);
+    let twin = |o: &Named| o.name == n.name && o.path != n.path && !o.dynamic;
+    let shadowed = n.path.is_empty() && tables.names().iter().any(|o| twin(o) && o.active);
+    let behind = !n.path.is_empty() && !n.active && tables.named(b"", &n.name).is_some();
+    TableRow {
+        path: text(&n.path),
+        name: text(&n.name),
+        flags: n.flags.0,
+        active: n.active,
+        referenced: n.referenced,
+        dynamic: n.dynamic,
+        shared: shadowed || behind,
+        addresses: tables.all.len(n.slot),
+        references: references(f, n),
+        cleared: f.wall_of(n.cleared),
+        evaluations: [hit, miss],
+        packets,
+        bytes,
+    }
+}
+
+/// Rules that name a table: in its own anchor, and in others.
+fn references<P: Platform>(f: &Filter<P>, n: &Named) -> [u32; 2] {
+    let (mut own, mut others) = (0_u32, 0_u32);
+    let units = (0..=u16::MAX).map(pfvm::exec::UnitId);
+    for (unit, p) in units.zip(f.engine.programs()) {
+        let means = |t: pfvm::rule::TableId| f.engine.tables.slot(unit, t) == Some(n.slot);
+        for (id, t) in (0..=u16::MAX).map(pfvm::rule::TableId).zip(p.tables()) {
+            if !means(id) {
+                continue;
+            }
+            let uses = |r: &&pfvm::rule::Rule| r.tables.contains(&Some(id)) || r.overload == Some(id);
+            let count = u32::try_from(p.rules().iter().filter(uses).count()).unwrap_or(u32::MAX);
+            let at_home = p.ruleset(t.ruleset).is_some_and(|r| p.text(r.path).as_bytes() == n.path);
+            let to = if at_home || n.dynamic { &mut own } else { &mut others };
+            *to = to.saturating_add(count);
+        }
+    }
+    [own, others]
+}
+
+/// A name pf would take.
+fn good_name(path: &str, name: &str) -> Result<(), Refusal<'static>> {
+    if name.is_empty() || name.len() > MAX_NAME.min(31) {
+        return Err(Refusal::new(Code::Invalid, "a table's name has 1 to 31 characters"));
+    }
+    let reserved = |s: &str| s.starts_with('_') || s.contains("/_");
+    if reserved(path) { Err(Refusal::new(Code::NotPermitted, "the anchor is the filter's own")) } else { Ok(()) }
+}
+
+pub(super) fn touch<P: Platform>(
+    f: &mut Filter<P>,
+    path: &str,
+    name: &str,
+    touch: TableTouch,
+    dry: bool,
+    reply: &mut [u8],
+) -> Reply {
+    let now = f.seconds();
+    match touch {
+        TableTouch::Create => create(f, path, name, dry, reply),
+        TableTouch::Kill => {
+            let slot = changeable(f, path, name)?;
+            if !dry {
+                kill(f, slot)?;
+            }
+            changed(1_u64, reply)
+        }
+        TableTouch::Flush => {
+            let slot = changeable(f, path, name)?;
+            let count = f.engine.tables.all.len(slot);
+            if !dry {
+                f.engine.tables.all.clear(slot);
+            }
+            changed(count, reply)
+        }
+        TableTouch::Zero(entries) => {
+            let slot = find(f, path, name)?.slot;
+            if !dry {
+                f.engine.tables.all.clock(now);
+                f.engine.tables.all.zero(slot, entries);
+                if let Some(n) = f.engine.tables.named_mut(path.as_bytes(), name.as_bytes()) {
+                    n.cleared = now;
+                }
+            }
+            changed(1_u64, reply)
+        }
+        TableTouch::Expire(age) => expire(f, path, name, age, dry, reply),
+        TableTouch::Flags { set, clear } => flags(f, path, name, (TableFlags(set), TableFlags(clear)), dry, reply),
+    }
+}
+
+fn create<P: Platform>(f: &mut Filter<P>, path: &str, name: &str, dry: bool, reply: &mut [u8]) -> Reply {
+    good_name(path, name)?;
+    if find(f, path, name).is_ok() {
+        return changed(0_u64, reply);
+    }
+    let limit = f.engine.options.limits.tables;
+    let full = u32::try_from(f.engine.tables.names().len()).is_ok_and(|n| n >= limit);
+    if full && f.engine.tables.named(path.as_bytes(), name.as_bytes()).is_none() {
+        return Err(failed(TableError::TooMany));
+    }
+    if dry {
+        return changed(1_u64, reply);
+    }
+    let now = f.seconds();
+    let made = f.engine.tables.make(path.as_bytes(), name.as_bytes(), TableFlags::PERSIST).map_err(memory)?;
+    (made.active, made.flags, made.cleared) = (true, TableFlags::PERSIST, now);
+    let slot = made.slot;
+    // Rules of the anchor meant the main ruleset's table so far.
+    if let Err(why) = f.bind() {
+        f.engine.tables.kill(slot);
+        return Err(load_error(why));
+    }
+    changed(1_u64, reply)
+}
+
+/// Empties and removes a table; rules that name it mean the main ruleset's from now on.
+fn kill<P: Platform>(f: &mut Filter<P>, slot: Slot) -> Result<(), Refusal<'static>> {
+    f.engine.tables.kill(slot);
+    // Without memory the rules go on with the empty table.
+    f.bind().map_err(load_error)
+}
+
+pub(super) fn flush<P: Platform>(f: &mut Filter<P>, path: &str, dry: bool, reply: &mut [u8]) -> Reply {
+    let mut count = 0_u32;
+    let mine = |n: &&Named| n.path == path.as_bytes() && n.active && !n.dynamic && !n.flags.has(TableFlags::CONST);
+    let all = f.engine.tables.names().iter().filter(mine).map(|n| n.slot);
+    let mut slots = room("tables", u32::try_from(all.clone().count()).unwrap_or(u32::MAX)).map_err(memory)?;
+    all.for_each(|s| push(&mut slots, s));
+    for slot in slots {
+        count = count.saturating_add(1);
+        if !dry {
+            f.engine.tables.kill(slot);
+        }
+    }
+    if !dry && count > 0 {
+        f.bind().map_err(load_error)?;
+    }
+    changed(count, reply)
+}
+
+fn flags<P: Platform>(
+    f: &mut Filter<P>,
+    path: &str,
+    name: &str,
+    (set, clear): (TableFlags, TableFlags),
+    dry: bool,
+    reply: &mut [u8],
+) -> Reply {
+    let user = TableFlags::PERSIST.with(TableFlags::CONST).with(TableFlags::COUNTERS);
+    if set.0 & !user.0 != 0 || clear.0 & !user.0 != 0 || set.0 & clear.0 != 0 {
+        return Err(Refusal::new(Code::Invalid, "no such flag of a table"));
+    }
+    let old = find(f, path, name)?;
+    let (slot, before) = (old.slot, old.flags);
+    let new = TableFlags((before.0 | set.0) & !clear.0);
+    if !dry && new != before {
+        if let Some(n) = f.engine.tables.named_mut(path.as_bytes(), name.as_bytes()) {
+            n.flags = new;
+        }
+        f.engine.tables.all.set_counting(slot, new.has(TableFlags::COUNTERS));
+        f.bind().map_err(load_error)?;
+    }
+    changed(u64::from(new != before), reply)
+}
+
+fn expire<P: Platform>(f: &mut Filter<P>, path: &str, name: &str, age: u64, dry: bool, reply: &mut [u8]) -> Reply {
+    let slot = changeable(f, path, name)?;
+    let now = f.seconds();
+    let old = |e: &EntryView| u64::from(now.saturating_sub(e.born)) >= age;
+    let tables = &mut f.engine.tables.all;
+    let count = u32::try_from(tables.entries(slot).filter(old).count()).unwrap_or(u32::MAX);
+    if dry {
+        return changed(count, reply);
+    }
+    for af in [Af::Inet, Af::Inet6] {
+        let mut at = 0_u32;
+        for _ in 0..tables.len_of(slot, af) {
+            let Some(e) = tables.nth(slot, af, at) else { break };
+            if old(&e) {
+                let gone = Entry { not: e.not, ..Entry::new(e.af, e.addr, e.prefix) };
+                let _ = tables.delete(slot, &gone);
+            } else {
+                at = at.saturating_add(1);
+            }
+        }
+    }
+    changed(count, reply)
+}
+
+/// The records of a request, each checked.
+fn records(bytes: &[u8]) -> Result<Vec<Entry>, Refusal<'static>> {
+    let count = bytes.len() / Record::SIZE;
+    if count.saturating_mul(Record::SIZE) != bytes.len() {
+        return Err(Refusal::new(Code::Invalid, "addresses are 20 bytes each"));
+    }
+    let mut all = room("addresses", u32::try_from(count).unwrap_or(u32::MAX)).map_err(memory)?;
+    for (at, chunk) in (0_u64..).zip(bytes.chunks(Record::SIZE)) {
+        let record = Record::read(chunk).ok_or(MEMORY)?;
+        let width = if record.flags & Record::INET6 == 0 { 32 } else { 128 };
+        if record.prefix > width || record.flags & !(Record::INET6 | Record::NOT) != 0 {
+            return Err(Refusal::new(Code::Invalid, "an address is wrong, number").at(at));
+        }
+        push(&mut all, entry(&record));
+    }
+    Ok(all)
+}
+
+pub(super) fn addresses<P: Platform>(
+    f: &mut Filter<P>,
+    path: &str,
+    name: &str,
+    op: TableOp,
+    dry: bool,
+    entries: &[u8],
+    reply: &mut [u8],
+) -> Reply {
+    let entries = records(entries)?;
+    if entries.len() > MAX_ADDRESSES {
+        return Err(Refusal::new(Code::TooLong, "too many addresses; the most is").at(MAX_ADDRESSES as u64));
+    }
+    // Whether the answer fits is asked first: an operation cannot be asked for twice.
+    if reply.len() < PAGE_HEADER.saturating_add(entries.len().saturating_mul(FEEDBACK)) {
+        return Err(Refusal::new(Code::Message, "the buffer for the answer is too small"));
+    }
+    let slot = match op {
+        TableOp::Test | TableOp::Zero => find(f, path, name)?.slot,
+        TableOp::Add | TableOp::Delete | TableOp::Replace => changeable(f, path, name)?,
+    };
+    let now = f.seconds();
+    f.engine.tables.all.clock(now);
+    let mut page = PageWriter::new(reply).map_err(small)?;
+    match op {
+        TableOp::Test => entries.iter().for_each(|e| put(&mut page, test(f, slot, e))),
+        TableOp::Replace => {
+            let mut codes = codes(&entries)?;
+            let before = gone_by(f, slot, &entries)?;
+            mark_replaced(f, slot, &entries, &mut codes);
+            if !dry {
+                f.engine.tables.all.replace(slot, &entries).map_err(failed)?;
+            }
+            codes.iter().for_each(|c| put(&mut page, FeedbackRow { code: *c, entry: None }));
+            for e in before {
+                let row = FeedbackRow { code: feedback::DELETED, entry: Some((e.af, e.addr, e.prefix, e.not)) };
+                if !page.row(&row) {
+                    break;
+                }
+            }
+        }
+        TableOp::Add | TableOp::Delete | TableOp::Zero => {
+            let mut codes = codes(&entries)?;
+            change(f, slot, op, dry, &entries, &mut codes)?;
+            codes.iter().for_each(|c| put(&mut page, FeedbackRow { code: *c, entry: None }));
+        }
+    }
+    Ok(page.end(END, f.generation, u32::try_from(entries.len()).unwrap_or(u32::MAX)))
+}
+
+fn put(page: &mut PageWriter<'_>, row: FeedbackRow) {
+    // Cannot fail: room was asked for.
+    let _ = page.row(&row);
+}
+
+/// A code for each entry; duplicates are marked.
+fn codes(entries: &[Entry]) -> Result<Vec<u8>, Refusal<'static>> {
+    let mut order = room("addresses", u32::try_from(entries.len()).unwrap_or(u32::MAX)).map_err(memory)?;
+    (0..entries.len()).for_each(|at| push(&mut order, at));
+    let key = |at: usize| entries.get(at).map(|e| (e.af, masked(e), e.prefix));
+    pfvm::sort::sort_by(&mut order, |a, b| (key(*a), a) < (key(*b), b));
+    let mut codes =
+        pfvm::state::pool::filled("addresses", u32::try_from(entries.len()).unwrap_or(u32::MAX), feedback::NONE)
+            .map_err(memory)?;
+    for (a, b) in order.iter().zip(order.iter().skip(1)) {
+        if key(*a) == key(*b)
+            && let Some(c) = codes.get_mut(*b)
+        {
+            *c = feedback::DUPLICATE;
+        }
+    }
+    Ok(codes)
+}
+
+fn masked(e: &Entry) -> u128 {
+    let mask = u128::MAX.checked_shl(128_u32.saturating_sub(e.prefix.into())).unwrap_or(0);
+    u128::from_be_bytes(e.addr.0) & mask
+}
+
+/// Adds, deletes or zeroes; of an addition the room is looked at first, so that it is all or nothing.
+fn change<P: Platform>(
+    f: &mut Filter<P>,
+    slot: Slot,
+    op: TableOp,
+    dry: bool,
+    entries: &[Entry],
+    codes: &mut [u8],
+) -> Result<(), Refusal<'static>> {
+    let tables = &mut f.engine.tables.all;
+    let there = |t: &pfvm::table::Tables, e: &Entry| t.find(slot, e.af, &e.addr, e.prefix);
+    if op == TableOp::Add {
+        let fresh = entries.iter().zip(codes.iter()).filter(|(e, c)| **c == 0 && there(tables, e).is_none()).count();
+        if !tables.has_room_for(u32::try_from(fresh).unwrap_or(u32::MAX)) {
+            return Err(failed(TableError::Full));
+        }
+    }
+    for (e, code) in entries.iter().zip(codes.iter_mut()).filter(|(_, c)| **c == feedback::NONE) {
+        let found = there(tables, e);
+        let same = found.map(|f| f.not == e.not);
+        *code = match (op, same) {
+            (TableOp::Add, None) => feedback::ADDED,
+            (TableOp::Delete, Some(true)) => feedback::DELETED,
+            (TableOp::Zero, Some(true)) => feedback::CLEARED,
+            (_, Some(false)) => feedback::CONFLICT,
+            _ => feedback::NONE,
+        };
+        if dry {
+            continue;
+        }
+        let done = match (op, *code) {
+            (TableOp::Add, feedback::ADDED) => tables.add(slot, e),
+            (TableOp::Delete, feedback::DELETED) => tables.delete(slot, e),
+            (TableOp::Zero, feedback::CLEARED) => {
+                tables.zero_entry(slot, e.af, &e.addr, e.prefix);
+                Ok(Feedback::None)
+            }
+            _ => Ok(Feedback::None),
+        };
+        done.map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// What a replacement says of each entry.
+fn mark_replaced<P: Platform>(f: &Filter<P>, slot: Slot, entries: &[Entry], codes: &mut [u8]) {
+    for (e, code) in entries.iter().zip(codes).filter(|(_, c)| **c == feedback::NONE) {
+        match f.engine.tables.all.find(slot, e.af, &e.addr, e.prefix) {
+            None => *code = feedback::ADDED,
+            Some(found) if found.not != e.not => *code = feedback::CHANGED,
+            Some(_) => {}
+        }
+    }
+}
+
+/// Entries that a replacement deletes.
+fn gone_by<P: Platform>(f: &Filter<P>, slot: Slot, entries: &[Entry]) -> Result<Vec<Entry>, Refusal<'static>> {
+    let mut keys = room("addresses", u32::try_from(entries.len()).unwrap_or(u32::MAX)).map_err(memory)?;
+    entries.iter().for_each(|e| push(&mut keys, (e.af, masked(e), e.prefix)));
+    pfvm::sort::sort_by(&mut keys, |a, b| a < b);
+    let mut gone = Vec::new();
+    for v in f.engine.tables.all.entries(slot) {
+        let e = Entry { not: v.not, ..Entry::new(v.af, v.addr, v.prefix) };
+        if keys.binary_search(&(e.af, masked(&e), e.prefix)).is_err() {
+            gone.try_reserve(1).map_err(|_| MEMORY)?;
+            push(&mut gone, e);
+        }
+    }
+    Ok(gone)
+}
+
+/// `-T test`: the entry of the longest prefix decides.
+fn test<P: Platform>(f: &Filter<P>, slot: Slot, e: &Entry) -> FeedbackRow {
+    let found = f.engine.tables.all.lookup(slot, e.af, &e.addr);
+    let code = match &found {
+        Some(v) if v.not => feedback::NOT_MATCH,
+        Some(_) => feedback::MATCH,
+        None => feedback::NONE,
+    };
+    FeedbackRow { code, entry: found.map(|v| (v.af, v.addr, v.prefix, v.not)) }
+}
+
+pub(super) fn replace<P: Platform>(
+    f: &mut Filter<P>,
+    path: &str,
+    name: &str,
+    dry: bool,
+    bytes: &[u8],
+    reply: &mut [u8],
+) -> Reply {
+    let slot = changeable(f, path, name)?;
+    let entries = records(bytes)?;
+    let now = f.seconds();
+    f.engine.tables.all.clock(now);
+    let mut codes = codes(&entries)?;
+    mark_replaced(f, slot, &entries, &mut codes);
+    let count = |code| u32::try_from(codes.iter().filter(|c| **c == code).count()).unwrap_or(u32::MAX);
+    let mut totals = Totals { added: count(feedback::ADDED), deleted: 0, changed: count(feedback::CHANGED) };
+    totals.deleted = u32::try_from(gone_by(f, slot, &entries)?.len()).unwrap_or(u32::MAX);
+    if !dry {
+        f.engine.tables.all.replace(slot, &entries).map_err(failed)?;
+    }
+    encode_reply(&totals, reply).map_err(small)
+}
+
+pub(super) fn entries<P: Platform>(f: &Filter<P>, path: &str, name: &str, cursor: u64, reply: &mut [u8]) -> Reply {
+    let slot = find(f, path, name)?.slot;
+    let tables = &f.engine.tables.all;
+    let total = usize::try_from(tables.len(slot)).unwrap_or(usize::MAX);
+    let v4 = tables.len_of(slot, Af::Inet);
+    // By place, for a page deep in a large table must not walk there.
+    let at = |n: u32| match n.checked_sub(v4) {
+        None => tables.nth(slot, Af::Inet, n),
+        Some(n) => tables.nth(slot, Af::Inet6, n),
+    };
+    let first = u32::try_from(cursor).unwrap_or(u32::MAX);
+    let rows = (first..tables.len(slot)).filter_map(at).map(|v| address(f, &v));
+    let mut page = PageWriter::new(reply).map_err(small)?;
+    let mut next = cursor;
+    let total = u32::try_from(total).unwrap_or(u32::MAX);
+    for row in rows {
+        if !page.row(&row) {
+            return Ok(page.end(next, f.generation, total));
+        }
+        next = next.saturating_add(1);
+    }
+    Ok(page.end(END, f.generation, total))
+}
+
+fn address<P: Platform>(f: &Filter<P>, v: &EntryView) -> AddressRow {
+    AddressRow {
+        af: v.af,
+        addr: v.addr,
+        prefix: v.prefix,
+        not: v.not,
+        weight: v.weight,
+        states: v.states,
+        cleared: f.wall_of(v.born),
+        counters: v.counters.as_ref().map(cells),
+    }
+}
+
+fn push<T>(list: &mut Vec<T>, item: T) {
+    if list.len() < list.capacity() {
+        list.push(item);
+    }
+}
