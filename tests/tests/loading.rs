@@ -95,18 +95,19 @@ fn a_damaged_image_leaves_the_old_rules() {
 }
 
 #[test]
-fn a_load_that_runs_out_of_memory_shuts_the_engine_until_one_succeeds() {
+fn a_load_that_finds_no_room_leaves_the_old_rules() {
     let mut host = Quiet(1);
     let mut engine = engine(1, &mut host);
     load(&mut engine, program(&image("pass no state\n")), &mut host).unwrap();
     assert_eq!(decide(&mut engine, &mut host).0, Verdict::Pass);
     let tables: String =
-        (0..8).map(|n| format!("table <t{n}> persist {{ 10.0.0.{n} }}\npass from <t{n}> no state\n")).collect();
-    let failed = load(&mut engine, program(&image(&tables)), &mut host);
+        (0..8).map(|n| format!("table <t{n}> persist {{ 10.0.0.{n} }}\nblock from <t{n}>\n")).collect();
+    let failed = load(&mut engine, program(&image(&format!("block all\n{tables}"))), &mut host);
     assert!(matches!(failed, Err(LoadError::Memory(_))), "{failed:?}");
-    assert_eq!(decide(&mut engine, &mut host), (Verdict::Drop, DropReason::Memory));
-    load(&mut engine, program(&image("pass no state\n")), &mut host).unwrap();
-    assert_eq!(decide(&mut engine, &mut host).0, Verdict::Pass);
+    assert_eq!(decide(&mut engine, &mut host), (Verdict::Pass, DropReason::Match));
+    assert!(engine.tables.names().is_empty(), "no table was left behind");
+    load(&mut engine, program(&image("block all\n")), &mut host).unwrap();
+    assert_eq!(decide(&mut engine, &mut host).0, Verdict::Drop);
 }
 
 #[test]

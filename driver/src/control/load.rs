@@ -129,9 +129,7 @@ fn damaged(why: ImageError) -> Refusal<'static> {
         }
         ImageError::TooLarge { .. } => Refusal::new(Code::TooLong, "the image is too large"),
         ImageError::Magic => Refusal::new(Code::Image, "this is no image: wrong magic"),
-        ImageError::Format { found } => {
-            Refusal::new(Code::Version, "the image has another format:").at(found.into())
-        }
+        ImageError::Format { found } => Refusal::new(Code::Version, "the image has another format:").at(found.into()),
         ImageError::Isa { found } => {
             Refusal::new(Code::Version, "the image has another instruction set:").at(found.into())
         }

@@ -32,8 +32,8 @@ use crate::filter::{By, Refused};
 use crate::lock::Lock;
 use crate::platform::Platform;
 
-pub use ticket::{MOST_BYTES, MOST_CLIENTS};
 use ticket::Tickets;
+pub use ticket::{MOST_BYTES, MOST_CLIENTS};
 
 /// What a request comes to: the length of the reply, or a refusal.
 type Reply = Result<usize, Refusal<'static>>;
@@ -123,6 +123,12 @@ impl Control {
         self.tickets.close(client);
     }
 
+    /// Whether a peer may ask anything at all; one that may not is told so once.
+    #[must_use]
+    pub fn may_ask(&self, client: u32) -> bool {
+        self.clients.iter().any(|c| c.id == client && c.rights > Rights::None)
+    }
+
     /// Clients there are.
     #[must_use]
     pub fn clients(&self) -> usize {
@@ -143,13 +149,7 @@ impl Control {
         }
     }
 
-    fn answer<P: Platform, L: Lock<P>>(
-        &mut self,
-        client: u32,
-        message: &[u8],
-        reply: &mut [u8],
-        filter: &L,
-    ) -> Reply {
+    fn answer<P: Platform, L: Lock<P>>(&mut self, client: u32, message: &[u8], reply: &mut [u8], filter: &L) -> Reply {
         let Some(peer) = self.clients.iter_mut().find(|c| c.id == client) else {
             return Err(Refusal::new(Code::Denied, "no such client"));
         };
@@ -201,9 +201,7 @@ impl Control {
             }
             Request::Rollback { ticket } => self.rollback(client, ticket, reply),
             Request::Confirm { generation } => load::confirm(generation, reply, filter),
-            Request::Revert { generation } => {
-                ticketed(filter.with(|f| f.revert(generation)).map_err(refused)?, reply)
-            }
+            Request::Revert { generation } => ticketed(filter.with(|f| f.revert(generation)).map_err(refused)?, reply),
             Request::Rulesets { under, cursor } => filter.with(|f| rules::rulesets(f, under, cursor, reply)),
             Request::Section { path, section, offset } => {
                 filter.with(|f| rules::section(f, path, section, offset, reply))

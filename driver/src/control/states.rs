@@ -6,7 +6,9 @@ use pfvm::engine::control::Import;
 use pfvm::engine::load::label_digest;
 use pfvm::rule::{Addr, Af, TIMEOUTS};
 use pfvm::state::key::{Idx, KeySide, StateKey};
-use pfvm::state::record::{FLOATING, NONE, PeerState, State, StateExt, StateFlags, StatePeer, StateTimeout, WSCALE_MASK};
+use pfvm::state::record::{
+    FLOATING, NONE, PeerState, State, StateExt, StateFlags, StatePeer, StateTimeout, WSCALE_MASK,
+};
 use pfvm::state::srcnode::SrcNode;
 
 use super::{Reply, changed, small};
@@ -258,12 +260,8 @@ fn insert<P: Platform>(f: &mut Filter<P>, r: &StateRow<'_>) -> bool {
         prio: r.prio,
         ..StateExt::default()
     };
-    let plain = StateExt {
-        stack_addr: stack.addr,
-        stack_af: stack.af,
-        stack_proto: stack.proto,
-        ..StateExt::default()
-    };
+    let plain =
+        StateExt { stack_addr: stack.addr, stack_af: stack.af, stack_proto: stack.proto, ..StateExt::default() };
     let ext = (State::needs_ext_for(&wire, &stack) || ext != plain).then_some(ext);
     let import = Import { state: s, ext, expires: r.expires, stable_id: r.stable_id };
     let (engine, mut host) = f.split();
@@ -305,8 +303,8 @@ fn source<'f, P: Platform>(f: &'f Filter<P>, n: &SrcNode) -> SourceRow<'f> {
 
 pub(super) fn kill_sources<P: Platform>(f: &mut Filter<P>, which: &SourceFilter, reply: &mut [u8]) -> Reply {
     let holds = |net: &Option<pfvm::api::Net>, af, addr: &Addr| net.is_none_or(|n| n.holds(af, addr));
-    let killed = f.engine.kill_sources(|n| {
-        holds(&which.src, n.key.af, &n.key.addr) && holds(&which.dst, n.redirect_af, &n.redirect)
-    });
+    let killed = f
+        .engine
+        .kill_sources(|n| holds(&which.src, n.key.af, &n.key.addr) && holds(&which.dst, n.redirect_af, &n.redirect));
     changed(killed, reply)
 }

@@ -14,7 +14,7 @@ use pfvm::rule::{Af, Direction};
 use pfvm::state::pool::room;
 use pfvm::table::{Counters, Entry, EntryView, Feedback, Op, Slot, TableError};
 
-use super::{MEMORY, Reply, changed, load_error, memory, page, small};
+use super::{MEMORY, Reply, changed, load_error, memory, small};
 use crate::filter::Filter;
 use crate::platform::Platform;
 

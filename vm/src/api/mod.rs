@@ -31,12 +31,10 @@ mod whole;
 pub use code::{DecodeError, EncodeError, decode, decode_row, encode, encode_reply, read_reply, refuse};
 pub use page::{END, PAGE_HEADER, Page, PageWriter};
 pub use refusal::{Code, Refusal};
-pub use request::{
-    After, Key, Net, Request, Rights, SetOption, SourceFilter, StateFilter, TableOp, TableTouch,
-};
+pub use request::{After, Key, Net, Request, Rights, SetOption, SourceFilter, StateFilter, TableOp, TableTouch};
 pub use row::{
-    AddressRow, Cells, FactRow, FeedbackRow, IfaceRow, LogRow, PrintRow, RuleRow, RulesetRow, SourceRow, StateRow, TableRow,
-    TraceRow, feedback,
+    AddressRow, Cells, FactRow, FeedbackRow, IfaceRow, LogRow, PrintRow, RuleRow, RulesetRow, SourceRow, StateRow,
+    TableRow, TraceRow, feedback,
 };
 pub use whole::{Changed, Counted, HostKind, OptionsReply, SectionBytes, Status, Ticket, Welcome};
 

@@ -153,7 +153,6 @@ pub enum SetOption<'a> {
     Skip(&'a str, bool),
 }
 
-
 /// A request. What it answers stands behind the arrow; lists are pages of rows.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Request<'a> {

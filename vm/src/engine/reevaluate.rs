@@ -65,12 +65,7 @@ impl Engine {
     }
 
     /// What the rules say, without consequences. `None` when they come to no end.
-    fn evaluate_alone<H: Host>(
-        &mut self,
-        packet: &Packet<'_>,
-        pd: &PacketDesc,
-        host: &mut H,
-    ) -> Option<rule::Action> {
+    fn evaluate_alone<H: Host>(&mut self, packet: &Packet<'_>, pd: &PacketDesc, host: &mut H) -> Option<rule::Action> {
         self.machine.reset(self.body, self.fuel);
         for _ in 0..self.fuel {
             let forest = self.forest.as_ref()?;

@@ -220,7 +220,9 @@ impl RuleBook {
     fn put(&mut self, places: &mut Vec<u32>, unit: UnitId, rules: &[Rule], now: u32) {
         for (id, rule) in (0..=u32::MAX).map(RuleId).zip(rules) {
             // Cannot fail: room was taken for all of them.
-            let Some(place) = self.entries.take(RuleEntry::new(*rule, Some(Site { unit, rule: id }), now)) else { return };
+            let Some(place) = self.entries.take(RuleEntry::new(*rule, Some(Site { unit, rule: id }), now)) else {
+                return;
+            };
             push(places, place);
         }
     }

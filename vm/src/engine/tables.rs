@@ -168,7 +168,8 @@ impl TableSet {
         follow: &Follow<'_>,
         pinned: impl FnOnce(&mut dyn FnMut(Slot)),
     ) -> Result<TablePlan, OutOfMemory> {
-        let mut plan = TablePlan { used: filled("table names", count(self.names.len()), false)?, ..TablePlan::default() };
+        let mut plan =
+            TablePlan { used: filled("table names", count(self.names.len()), false)?, ..TablePlan::default() };
         match self.plan_into(&mut plan, order, programs, follow, pinned) {
             Ok(()) => Ok(plan),
             Err(why) => {

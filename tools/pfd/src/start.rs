@@ -1,0 +1,147 @@
+//! Before the first request: the host's facts, the filter, the rules it begins with.
+
+use std::io::Write;
+use std::path::Path;
+
+use pfc::compile::{Options, compile};
+use pfc::facts::live::{File, Live, Source};
+use pfc::facts::{Facts, IFNAMSIZ, Interface};
+use pfc::source::Sources;
+use pfc::{diag, diag::Severity};
+use pfdriver::facts::{HostFacts, flag};
+use pfdriver::filter::{By, Filter, How, Loading, Unit};
+use pfvm::api::{FactRow, encode};
+use pfvm::engine::default_options;
+use pfvm::image::{Image, MAGIC};
+use pfvm::rule::{Addr, Af, Limits};
+use pfvm::verify::Program;
+
+use crate::unix::{Shared, Unix};
+
+/// MTU of interfaces whose facts do not give one.
+const MTU: u32 = 1500;
+/// Room taken at least, so that `set limit` can be raised by rules that come later.
+const ROOM: Limits = Limits {
+    states: 200_000,
+    src_nodes: 20_000,
+    frags: 10_000,
+    tables: 2000,
+    table_entries: 400_000,
+    pktdelay_pkts: 10_000,
+    anchors: 512,
+};
+
+/// Facts of a file, else of this machine.
+pub(crate) fn facts(file: Option<&Path>) -> Result<Facts, String> {
+    match file {
+        Some(path) => {
+            File(path.to_owned()).facts().map_err(|e| format!("{}: {}", path.display(), e.to_string().trim()))
+        }
+        None => Live.facts().map_err(|e| e.to_string()),
+    }
+}
+
+fn address(addr: std::net::IpAddr) -> (Af, Addr) {
+    match addr {
+        std::net::IpAddr::V4(a) => {
+            let mut all = [0; 16];
+            all[..4].copy_from_slice(&a.octets());
+            (Af::Inet, Addr(all))
+        }
+        std::net::IpAddr::V6(a) => (Af::Inet6, Addr(a.octets())),
+    }
+}
+
+/// Rows for the filter. Interfaces keep their indices where these fit, else their places count.
+pub(crate) fn rows(facts: &Facts) -> Vec<u8> {
+    let mut rows = Vec::new();
+    let mut room = vec![0; 4096];
+    let mut put = |row: FactRow<'_>| {
+        if let Ok(len) = encode(&row, &mut room) {
+            rows.extend_from_slice(&room[..len]);
+        }
+    };
+    if facts.name_limit() > IFNAMSIZ {
+        put(FactRow::Wildcards);
+    }
+    let given: Vec<Option<u16>> =
+        facts.interfaces.iter().map(|i| u16::try_from(i.index).ok().filter(|i| *i != 0 && *i != u16::MAX)).collect();
+    let unique = given.iter().all(|i| i.is_some() && given.iter().filter(|o| *o == i).count() == 1);
+    for ((i, given), place) in facts.interfaces.iter().zip(&given).zip(1..) {
+        let index = given.filter(|_| unique).unwrap_or(place);
+        interface(i, index, &mut put);
+    }
+    rows
+}
+
+fn interface(i: &Interface, index: u16, put: &mut impl FnMut(FactRow<'_>)) {
+    let bit = |on, bit| if on { bit } else { 0 };
+    let flags = flag::UP
+        | bit(i.flags.loopback, flag::LOOPBACK)
+        | bit(i.flags.broadcast, flag::BROADCAST)
+        | bit(i.flags.point_to_point, flag::POINT_TO_POINT);
+    put(FactRow::Iface { index, name: &i.name, flags, mtu: MTU, mac: [0; 6] });
+    i.groups.iter().for_each(|g| put(FactRow::Group(g)));
+    for a in &i.addresses {
+        let (af, addr) = address(a.addr);
+        let broadcast = a.broadcast.map(|b| address(b.into()).1);
+        let peer = a.peer.map(|p| address(p).1);
+        put(FactRow::Address { af, addr, prefix: a.prefix, broadcast, peer });
+    }
+    if i.groups.iter().any(|g| g == "egress") {
+        for af in [Af::Inet, Af::Inet6] {
+            put(FactRow::Route { af, addr: Addr::default(), prefix: 0, hop: None, metric: 0 });
+        }
+    }
+}
+
+/// An image from a pf.conf, or the file itself where it is one.
+fn image(path: &Path, facts: &Facts) -> Result<Vec<u8>, String> {
+    let name = path.display().to_string();
+    let bytes = std::fs::read(path).map_err(|e| format!("{name}: {e}"))?;
+    if bytes.starts_with(&MAGIC) {
+        return Ok(bytes);
+    }
+    let mut sources = Sources::new(facts.loader());
+    let file = sources.add(&name, bytes);
+    let outcome = compile(&mut sources, file, facts, &Options::default());
+    let errors: Vec<_> = outcome.diagnostics.iter().filter(|d| d.severity == Severity::Error).collect();
+    // Where standard error is gone, nobody is left to tell.
+    let _ = std::io::stderr().write_all(diag::frames(errors, &sources).as_bytes());
+    outcome.compiled.map(|c| c.image).ok_or_else(|| format!("{name}: the rules do not compile"))
+}
+
+/// Room for what the rules ask, and for what later ones may.
+fn limits(asked: Option<Limits>) -> Limits {
+    let asked = asked.unwrap_or(default_options().limits);
+    Limits {
+        states: asked.states.max(ROOM.states),
+        src_nodes: asked.src_nodes.max(ROOM.src_nodes),
+        frags: asked.frags.max(ROOM.frags),
+        tables: asked.tables.max(ROOM.tables),
+        table_entries: asked.table_entries.max(ROOM.table_entries),
+        ..asked
+    }
+}
+
+/// The filter with its first rules.
+pub(crate) fn filter(facts: &Facts, rules: Option<&Path>, budget: u32) -> Result<Shared, String> {
+    let bytes = rules.map(|path| image(path, facts)).transpose()?;
+    let program = bytes.as_deref().map(|b| program(b, budget)).transpose()?;
+    let asked = program.as_ref().and_then(Program::options).map(|o| o.limits);
+    let host = HostFacts::read(&rows(facts)).map_err(|why| format!("facts: {why:?}"))?;
+    let mut filter = Filter::new(&limits(asked), host, Unix::new()).map_err(|e| e.to_string())?;
+    filter.engine.options.limits = default_options().limits;
+    if let Some((program, image)) = program.zip(bytes) {
+        let by = By { uid: rustix::process::getuid().as_raw(), pid: std::process::id() };
+        let path = program.rulesets().first().map_or("", |r| program.text(r.path)).as_bytes().to_vec();
+        let unit = Unit { path, image, generation: 0, inserted: 0, by };
+        filter.load(vec![Loading { program, unit }], How::default()).map_err(|why| format!("rules: {why:?}"))?;
+    }
+    Ok(Shared::new(filter))
+}
+
+fn program(bytes: &[u8], budget: u32) -> Result<Program, String> {
+    let image = Image::parse(bytes).map_err(|e| e.to_string())?;
+    Program::verify(&image, budget).map_err(|e| e.to_string())
+}
