@@ -348,7 +348,7 @@ mod tests {
         let rule = |nr| Rule { nr, ..default_rule() };
         let unit = UnitId(0);
         let at = |rule| Site { unit, rule: RuleId(rule) };
-        let mut load = |b: &mut RuleBook, rules: &[Rule]| {
+        let load = |b: &mut RuleBook, rules: &[Rule]| {
             for place in core::mem::take(&mut b.units).into_iter().flatten() {
                 b.entries.get_mut(place).unwrap().live = false;
                 b.free_if_unused(place);
