@@ -386,8 +386,7 @@ impl HostFacts {
         Ok(all)
     }
 
-    /// The `n`th row, as they would be given again: interfaces with what belongs to them, then ports.
-    #[must_use]
+    /// All rows, as they would be given again: interfaces with what belongs to them, then ports.
     pub fn rows(&self) -> impl Iterator<Item = FactRow<'_>> {
         let patterns = self.patterns.then_some(FactRow::Wildcards).into_iter();
         let ifaces = self.ifaces.iter().flat_map(|i| {

@@ -651,6 +651,6 @@ fn floods_of_overload_fill_no_more_than_the_table_holds() {
     }
     assert_eq!(lab.engine.tables.all.len(slot), 0);
     let (af, addr) = wire("198.18.9.9".parse().unwrap());
-    lab.engine.tables.overload(slot.0.into(), af, &addr);
+    lab.engine.tables.overload(slot.0.into(), af, &addr, 0);
     assert_eq!(lab.engine.tables.all.len(slot), 1);
 }

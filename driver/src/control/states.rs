@@ -127,7 +127,7 @@ fn key(k: &StateKey) -> Key {
 }
 
 /// Number, path and standing of a rule by its place in the book.
-fn rule_of<'f, P: Platform>(f: &'f Filter<P>, place: u32) -> (u32, u64, &'f str, bool) {
+fn rule_of<P: Platform>(f: &Filter<P>, place: u32) -> (u32, u64, &str, bool) {
     let Some(e) = f.engine.rules.get(place) else { return (NONE, 0, "", false) };
     let Some(site) = e.site.filter(|_| e.live) else { return (e.rule.nr, e.rule.stable_id, "", e.live) };
     let program = f.engine.programs().get(usize::from(site.unit.0));
