@@ -11,11 +11,11 @@
 
 extern crate alloc;
 
-pub mod edge;
-pub mod life;
 pub mod control;
+pub mod edge;
 pub mod facts;
 pub mod filter;
+pub mod life;
 pub mod lock;
 pub mod log;
 pub mod outbox;
