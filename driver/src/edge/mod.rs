@@ -14,6 +14,7 @@ pub mod carry;
 pub mod count;
 pub mod cut;
 pub mod ether;
+pub mod filtered;
 pub mod offload;
 mod pass;
 pub mod policy;

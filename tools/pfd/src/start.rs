@@ -126,19 +126,30 @@ fn limits(asked: Option<Limits>) -> Limits {
 
 /// The filter with its first rules.
 pub(crate) fn filter(facts: &Facts, rules: Option<&Path>, budget: u32) -> Result<Shared, String> {
-    let bytes = rules.map(|path| image(path, facts)).transpose()?;
-    let program = bytes.as_deref().map(|b| program(b, budget)).transpose()?;
-    let asked = program.as_ref().and_then(Program::options).map(|o| o.limits);
+    let loading = rules.map(|path| loading(path, facts, budget)).transpose()?;
+    let asked = loading.as_ref().and_then(|l| l.program.options()).map(|o| o.limits);
     let host = HostFacts::read(&rows(facts)).map_err(|why| format!("facts: {why:?}"))?;
     let mut filter = Filter::new(&limits(asked), host, Unix::new()).map_err(|e| e.to_string())?;
     filter.engine.options.limits = default_options().limits;
-    if let Some((program, image)) = program.zip(bytes) {
-        let by = By { uid: rustix::process::getuid().as_raw(), pid: std::process::id() };
-        let path = program.rulesets().first().map_or("", |r| program.text(r.path)).as_bytes().to_vec();
-        let unit = Unit { path, image, generation: 0, inserted: 0, by };
-        filter.load(vec![Loading { program, unit }], How::default()).map_err(|why| format!("rules: {why:?}"))?;
+    if let Some(loading) = loading {
+        load(&mut filter, loading)?;
     }
     Ok(Shared::new(filter))
+}
+
+/// Rules of a file, ready to be loaded.
+pub(crate) fn loading(path: &Path, facts: &Facts, budget: u32) -> Result<Loading, String> {
+    let image = image(path, facts)?;
+    let program = program(&image, budget)?;
+    let by = By { uid: rustix::process::getuid().as_raw(), pid: std::process::id() };
+    let path = program.rulesets().first().map_or("", |r| program.text(r.path)).as_bytes().to_vec();
+    Ok(Loading { program, unit: Unit { path, image, generation: 0, inserted: 0, by } })
+}
+
+/// Puts rules in force; the generation.
+pub(crate) fn load(filter: &mut Filter<Unix>, loading: Loading) -> Result<u64, String> {
+    let loaded = filter.load(vec![loading], How::default());
+    loaded.map(|(generation, _)| generation).map_err(|why| format!("rules: {why:?}"))
 }
 
 fn program(bytes: &[u8], budget: u32) -> Result<Program, String> {
