@@ -128,7 +128,7 @@ impl World {
     pub(crate) fn interfaces(&self, ours: &Ours) -> Vec<Interface> {
         let of = |link: &Link| {
             let mine = self.addresses.iter().filter(|(index, _)| *index == link.index);
-            mine.map(|(_, a)| a.clone()).collect::<Vec<_>>()
+            mine.map(|(_, a)| *a).collect::<Vec<_>>()
         };
         let each = |(link, _): (&Link, u16)| {
             let mac = link.mac.map(|b| format!("{b:02x}")).join(":");
@@ -253,13 +253,8 @@ mod tests {
             mac: [2, 0, 0, 0, 0, 1],
             ..Link::default()
         };
-        let addr = |a: &str, prefix| Address {
-            addr: a.parse().unwrap(),
-            prefix,
-            broadcast: None,
-            peer: None,
-            scope: 0,
-        };
+        let addr =
+            |a: &str, prefix| Address { addr: a.parse().unwrap(), prefix, broadcast: None, peer: None, scope: 0 };
         let way = |dst: &str, prefix, index, gateway: Option<&str>| Way {
             v6: false,
             dst: dst.parse().unwrap(),

@@ -298,7 +298,12 @@ fn guard() -> Result<(), String> {
     let _blocked = sys::signals(&SIGNALS).map_err(|e| format!("signals: {e}"))?;
     let mut rest = Vec::new();
     let _ended = io::stdin().read_to_end(&mut rest);
-    // The keeper of a record is gone once its number is.
-    std::thread::sleep(std::time::Duration::from_millis(200));
-    attach::recover(None, true).map(drop).map_err(|e| e.to_string())
+    // A process that dies gives up its descriptors one by one.
+    for _ in 0..50 {
+        match attach::recover(None, true) {
+            Err(AttachError::Busy(..)) => std::thread::sleep(std::time::Duration::from_millis(100)),
+            done => return done.map(drop).map_err(|e| e.to_string()),
+        }
+    }
+    Err("another pfd holds what is to be opened".to_owned())
 }

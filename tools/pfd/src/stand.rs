@@ -306,12 +306,7 @@ impl<'s> Stand<'s> {
 }
 
 /// What an administrator does to the interface happens to the adapter.
-fn mirror(
-    route: &mut Route,
-    name: &str,
-    shown: &crate::netlink::link::Link,
-    adapter: &crate::netlink::link::Link,
-) {
+fn mirror(route: &mut Route, name: &str, shown: &crate::netlink::link::Link, adapter: &crate::netlink::link::Link) {
     let say = |what: &str, done: io::Result<()>| {
         if let Err(e) = done {
             eprintln!("pfd: {name}: {what} of the adapter: {e}");
@@ -336,14 +331,7 @@ struct Locked<'t> {
 }
 
 impl Deciding for Locked<'_> {
-    fn frame(
-        &mut self,
-        entry: Entry,
-        lent: Lent<'_>,
-        offload: Offload,
-        room: &mut [u8],
-        out: &mut Outgoing,
-    ) -> Fate {
+    fn frame(&mut self, entry: Entry, lent: Lent<'_>, offload: Offload, room: &mut [u8], out: &mut Outgoing) -> Fate {
         let mut around = Filtered { filter: &mut *self.filter, neighbours: self.known };
         self.edge.frame(&mut around, entry, lent, offload, room, out)
     }

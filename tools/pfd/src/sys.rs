@@ -100,8 +100,7 @@ pub(crate) fn packet_drops(fd: &OwnedFd) -> u32 {
     let mut len = length::<libc::tpacket_stats>();
     let at = (&raw mut stats).cast();
     // SAFETY: `stats` is a live structure of `len` bytes.
-    let done =
-        unsafe { libc::getsockopt(fd.as_raw_fd(), libc::SOL_PACKET, libc::PACKET_STATISTICS, at, &raw mut len) };
+    let done = unsafe { libc::getsockopt(fd.as_raw_fd(), libc::SOL_PACKET, libc::PACKET_STATISTICS, at, &raw mut len) };
     if done == 0 { stats.tp_drops } else { 0 }
 }
 

@@ -21,7 +21,7 @@ use crate::netlink::link::{Link, NOARP, UP};
 use crate::netlink::table::{Belongings, about};
 use crate::sys;
 
-use record::{Record, Role};
+use record::{Hold, Record, Role};
 
 /// Mark of what pfd sends ("pfd" and a zero); everything else ends at the adapter.
 pub(crate) const MARK: u32 = 0x7066_6400;
@@ -40,7 +40,9 @@ pub(crate) enum AttachError {
     #[error("{0} is not an Ethernet interface: only those carry frames pfd can take over")]
     NotEther(String),
     /// It is part of something else.
-    #[error("{name} is part of {master}: attach {master} itself, or take {name} out with `ip link set {name} nomaster`")]
+    #[error(
+        "{name} is part of {master}: attach {master} itself, or take {name} out with `ip link set {name} nomaster`"
+    )]
     Enslaved {
         /// Its name.
         name: String,
@@ -56,8 +58,8 @@ pub(crate) enum AttachError {
         upper: String,
     },
     /// It is attached already.
-    #[error("{0} is attached already by process {1}")]
-    Busy(String, u32),
+    #[error("{0} is in use by another pfd{1}: end that one first")]
+    Busy(String, String),
     /// A pfd died there.
     #[error("{0} is still shut by a pfd that died; `pfd --recover` gives it back")]
     Left(String),
@@ -97,6 +99,7 @@ pub(crate) fn doing<T>(what: impl FnOnce() -> String, done: io::Result<T>) -> Re
 
 /// An attached adapter.
 pub(crate) struct Attached {
+    hold: Hold,
     /// The record of what to undo.
     pub(crate) record: Record,
     /// The adapter's packet socket.
@@ -129,6 +132,14 @@ fn check(links: &[Link], name: &str) -> Result<Link, AttachError> {
     Ok(link.clone())
 }
 
+/// Takes hold of an interface.
+fn hold(name: &str) -> Result<Hold, AttachError> {
+    record::hold(name)?.ok_or_else(|| {
+        let pid = record::find(name).ok().flatten().map_or_else(String::new, |r| format!(" (process {})", r.pid));
+        AttachError::Busy(name.to_owned(), pid)
+    })
+}
+
 /// The name of the adapter while it is attached.
 fn hidden(links: &[Link], name: &str) -> String {
     let free = |name: &str| !links.iter().any(|l| l.name == name);
@@ -144,11 +155,11 @@ fn hidden(links: &[Link], name: &str) -> String {
 /// Attaches an adapter. On failure all is as it was.
 pub(crate) fn attach(name: &str, open: bool) -> Result<Attached, AttachError> {
     let mut route = doing(|| "netlink".to_owned(), Route::open())?;
+    let hold = hold(name)?;
     if let Some(record) = record::find(name)? {
-        return match record.keeper() {
-            Some(pid) => Err(AttachError::Busy(name.to_owned(), pid)),
-            None if record.role == Role::Attached => take_over(&mut route, record, open),
-            None => Err(AttachError::Left(name.to_owned())),
+        return match record.role {
+            Role::Attached => take_over(&mut route, record, open, hold),
+            Role::Bridged => Err(AttachError::Left(name.to_owned())),
         };
     }
     let links = doing(|| "links".to_owned(), route.links())?;
@@ -168,7 +179,7 @@ pub(crate) fn attach(name: &str, open: bool) -> Result<Attached, AttachError> {
         belongings,
     };
     record.write()?;
-    let done = stand_between(&mut route, &link, record.clone());
+    let done = stand_between(&mut route, &link, record.clone(), hold);
     if done.is_err() {
         let current = record::find(name)?.unwrap_or(record);
         undo(&mut route, &current, None)?;
@@ -177,7 +188,7 @@ pub(crate) fn attach(name: &str, open: bool) -> Result<Attached, AttachError> {
 }
 
 /// All changes of attaching, in an order that leaves no gap.
-fn stand_between(route: &mut Route, link: &Link, mut record: Record) -> Result<Attached, AttachError> {
+fn stand_between(route: &mut Route, link: &Link, mut record: Record, hold: Hold) -> Result<Attached, AttachError> {
     let name = record.name.clone();
     let step = |what: &str| format!("{name}: {what}");
     doing(|| step("taking it down"), route.set_flags(link.index, 0, UP))?;
@@ -204,6 +215,7 @@ fn stand_between(route: &mut Route, link: &Link, mut record: Record) -> Result<A
     give(route, &name, &record.belongings, link.index, shown.index);
     settings::write(&name, &record.settings, false);
     Ok(Attached {
+        hold,
         record,
         wire,
         stack: Some(tap),
@@ -215,7 +227,7 @@ fn stand_between(route: &mut Route, link: &Link, mut record: Record) -> Result<A
 }
 
 /// Takes over where a pfd died: the TAP is still there with all it had.
-fn take_over(route: &mut Route, mut record: Record, open: bool) -> Result<Attached, AttachError> {
+fn take_over(route: &mut Route, mut record: Record, open: bool, hold: Hold) -> Result<Attached, AttachError> {
     let name = record.name.clone();
     let step = |what: &str| format!("{name}: {what}");
     let links = doing(|| "links".to_owned(), route.links())?;
@@ -228,7 +240,7 @@ fn take_over(route: &mut Route, mut record: Record, open: bool) -> Result<Attach
     let tap = doing(|| step("taking over the TAP"), sys::tap(&name))?;
     let wire = doing(|| step("packet socket"), sys::packet_socket(adapter.index, false, MARK))?;
     let (mac, mtu) = (shown.mac, shown.mtu);
-    Ok(Attached { record, wire, stack: Some(tap), adapter: adapter.index, shown: shown.index, mac, mtu })
+    Ok(Attached { hold, record, wire, stack: Some(tap), adapter: adapter.index, shown: shown.index, mac, mtu })
 }
 
 /// Gives addresses, routes and neighbours, and tells what could not be given.
@@ -242,7 +254,9 @@ fn give(route: &mut Route, name: &str, what: &Belongings, from: u32, to: u32) {
 pub(crate) fn detach(attached: Attached) -> Result<(), AttachError> {
     let mut route = doing(|| "netlink".to_owned(), Route::open())?;
     drop(attached.wire);
-    undo(&mut route, &attached.record, attached.stack)
+    undo(&mut route, &attached.record, attached.stack)?;
+    drop(attached.hold);
+    Ok(())
 }
 
 /// Takes everything back, whatever of it was done.
@@ -300,10 +314,9 @@ pub(crate) fn recover(only: Option<&str>, open: bool) -> Result<Vec<String>, Att
         if only.is_some_and(|name| name != record.name) || (open && !record.open) {
             continue;
         }
-        if let Some(pid) = record.keeper() {
-            return Err(AttachError::Busy(record.name, pid));
-        }
+        let hold = hold(&record.name)?;
         undo(&mut route, &record, None)?;
+        drop(hold);
         done.push(record.name);
     }
     Ok(done)
@@ -312,15 +325,11 @@ pub(crate) fn recover(only: Option<&str>, open: bool) -> Result<Vec<String>, Att
 /// Takes an adapter into a bridge: shut for the host, every frame of its wire taken.
 pub(crate) fn join(name: &str, open: bool) -> Result<Attached, AttachError> {
     let mut route = doing(|| "netlink".to_owned(), Route::open())?;
-    if let Some(record) = record::find(name)? {
-        return match record.keeper() {
-            Some(pid) => Err(AttachError::Busy(name.to_owned(), pid)),
-            None if record.role == Role::Bridged => {
-                undo(&mut route, &record, None)?;
-                join(name, open)
-            }
-            None => Err(AttachError::Left(name.to_owned())),
-        };
+    let hold = hold(name)?;
+    match record::find(name)? {
+        Some(record) if record.role == Role::Bridged => undo(&mut route, &record, None)?,
+        Some(_) => return Err(AttachError::Left(name.to_owned())),
+        None => {}
     }
     let links = doing(|| "links".to_owned(), route.links())?;
     let link = check(&links, name)?;
@@ -350,6 +359,7 @@ pub(crate) fn join(name: &str, open: bool) -> Result<Attached, AttachError> {
     };
     match inside() {
         Ok(wire) => Ok(Attached {
+            hold,
             record,
             wire,
             stack: None,

@@ -1,7 +1,7 @@
 //! What to undo, written down before it is done: one file for each interface under `/run/pfd`.
 //!
-//! A file is complete or not there: it is written beside and renamed. It names the process that keeps the interface; one
-//! that is gone left it to be recovered.
+//! A file is complete or not there: it is written beside and renamed. Who works on an interface holds a lock beside it
+//! ([`hold`]), which the kernel gives up for a process that dies: a record nobody holds is one to be recovered.
 
 use std::fs;
 use std::io::{self, Write};
@@ -119,11 +119,24 @@ impl Record {
             _ => Ok(()),
         }
     }
+}
 
-    /// The process that keeps the interface, while it lives: another pfd.
-    pub(crate) fn keeper(&self) -> Option<u32> {
-        let name = fs::read_to_string(format!("/proc/{}/comm", self.pid)).ok()?;
-        (name.trim() == "pfd" && self.pid != std::process::id()).then_some(self.pid)
+/// The sole right to change an interface, held until it is dropped or its process is gone.
+#[derive(Debug)]
+pub(crate) struct Hold(#[expect(dead_code, reason = "the lock lies in the open file")] fs::File);
+
+/// Takes hold of an interface; `None` when another process has it.
+pub(crate) fn hold(name: &str) -> Result<Option<Hold>, AttachError> {
+    let path = file_of(name).with_extension("lock");
+    let open = || -> io::Result<fs::File> {
+        fs::create_dir_all(folder())?;
+        fs::File::options().create(true).truncate(false).write(true).open(&path)
+    };
+    let file = open().map_err(|e| said(&path, e))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(Hold(file))),
+        Err(fs::TryLockError::WouldBlock) => Ok(None),
+        Err(fs::TryLockError::Error(e)) => Err(said(&path, e)),
     }
 }
 
@@ -190,7 +203,5 @@ mod tests {
         assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record);
         assert!(serde_json::from_str::<Record>(&text.replace("01ab", "01xy")).is_err());
         assert!(serde_json::from_str::<Record>(&text.replace("01ab", "01a")).is_err());
-        // Process 1 is no pfd.
-        assert_eq!(record.keeper(), None);
     }
 }

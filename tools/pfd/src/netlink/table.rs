@@ -129,13 +129,49 @@ pub(crate) struct Belongings {
     pub(crate) neighbours: Vec<Vec<u8>>,
 }
 
-/// A message of a dump as a request to make the same.
+/// A message of a dump as a request to make the same. A route must not take another's place: to IPv6 those of one network
+/// by several interfaces look alike.
 fn again(kind: u16, body: &[u8]) -> Vec<u8> {
-    let mut m = Message::new(kind, REQUEST | ACK | CREATE | REPLACE, &[]).finish(0);
+    let replace = if kind == NEWROUTE { 0 } else { REPLACE };
+    let mut m = Message::new(kind, REQUEST | ACK | CREATE | replace, &[]).finish(0);
     m.extend_from_slice(body);
     let len = u32::try_from(m.len()).unwrap_or(0);
     put_u32(&mut m, 0, len);
+    if kind == NEWROUTE {
+        settled(&mut m);
+    }
     m
+}
+
+/// Leaves of a route's flags what can be asked for: not that its link is down just now.
+fn settled(message: &mut [u8]) {
+    const ONLINK: u32 = 4;
+    let at = HEADER + 8;
+    let flags = u32_at(message, at).unwrap_or(0);
+    put_u32(message, at, flags & ONLINK);
+    let mut places = Vec::new();
+    each_attribute(message, HEADER + 12, |at, kind, rest| {
+        if kind == RTA_MULTIPATH {
+            places.extend(hops(rest).map(|(place, _)| at + 4 + place + 2));
+        }
+    });
+    for place in places {
+        if let Some(flags) = message.get_mut(place) {
+            *flags &= 4;
+        }
+    }
+}
+
+/// Walks the attributes of a message from a place: where each begins, its number, and the bytes from there on.
+fn each_attribute(message: &[u8], from: usize, mut f: impl FnMut(usize, u16, &[u8])) {
+    let mut at = from;
+    while let Some((kind, len)) = u16_at(message, at + 2).zip(u16_at(message, at)) {
+        f(at, kind & 0x3fff, message.get(at..).unwrap_or_default());
+        if len < 4 {
+            break;
+        }
+        at += (usize::from(len) + 3) & !3;
+    }
 }
 
 /// Whether a route of this table and type is made by an administrator or a daemon, not by the kernel beside an address.
@@ -174,24 +210,12 @@ pub(crate) fn readdress(message: &mut [u8], from: u32, to: u32) {
         put_u32(message, HEADER + 4, to);
         return;
     }
-    let start = HEADER + 12;
     let mut places = Vec::new();
-    let mut at = start;
-    while let Some((kind, len)) = u16_at(message, at + 2).zip(u16_at(message, at)) {
-        let len = usize::from(len);
-        match kind & 0x3fff {
-            RTA_OIF => places.push(at + 4),
-            RTA_MULTIPATH => {
-                let attrs = message.get(at..).unwrap_or_default();
-                places.extend(hops(attrs).filter(|(_, i)| *i == from).map(|(place, _)| at + 4 + place + 4));
-            }
-            _ => {}
-        }
-        if len < 4 {
-            break;
-        }
-        at += (len + 3) & !3;
-    }
+    each_attribute(message, HEADER + 12, |at, kind, rest| match kind {
+        RTA_OIF => places.push(at + 4),
+        RTA_MULTIPATH => places.extend(hops(rest).filter(|(_, i)| *i == from).map(|(place, _)| at + 4 + place + 4)),
+        _ => {}
+    });
     for place in places {
         put_u32(message, place, to);
     }
@@ -320,23 +344,15 @@ impl Route {
 fn without_detection(message: &[u8]) -> Vec<u8> {
     const IFA_FLAGS: u16 = 8;
     const NODAD: u32 = 0x02;
-    let mut message = message.to_vec();
-    if message.get(HEADER).copied().map(i32::from) != Some(libc::AF_INET6) {
-        return message;
+    let mut changed = message.to_vec();
+    if message.get(HEADER).copied().map(i32::from) == Some(libc::AF_INET6) {
+        each_attribute(message, HEADER + 8, |at, kind, _| {
+            if kind == IFA_FLAGS {
+                put_u32(&mut changed, at + 4, u32_at(message, at + 4).unwrap_or(0) | NODAD);
+            }
+        });
     }
-    let mut at = HEADER + 8;
-    while let Some((kind, len)) = u16_at(&message, at + 2).zip(u16_at(&message, at)) {
-        if kind & 0x3fff == IFA_FLAGS {
-            let flags = u32_at(&message, at + 4).unwrap_or(0);
-            put_u32(&mut message, at + 4, flags | NODAD);
-            break;
-        }
-        if len < 4 {
-            break;
-        }
-        at += (usize::from(len) + 3) & !3;
-    }
-    message
+    changed
 }
 
 /// What a message is about, for people.
@@ -402,6 +418,17 @@ mod tests {
         assert_eq!(hops(attrs).map(|(_, i)| i).collect::<Vec<_>>(), [3, 7]);
         let way = Way::parse(body(&m)).unwrap();
         assert_eq!((way.index, way.gateway), (3, Some("1.1.1.1".parse().unwrap())));
+    }
+
+    #[test]
+    fn a_link_that_is_down_leaves_no_mark() {
+        let fixed = [2, 0, 0, 0, 254, 3, 0, 1, 0x14, 0, 0, 0];
+        let hop = [16, 0, 0x11, 0, 3, 0, 0, 0, 8, 0, 5, 0, 1, 1, 1, 1];
+        let m = Message::new(NEWROUTE, 0, &fixed).with(RTA_MULTIPATH, &hop).finish(1);
+        let again = again(NEWROUTE, body(&m));
+        assert_eq!((again[HEADER + 8], again[HEADER + 12 + 4 + 2]), (4, 0));
+        assert_eq!(again.len(), m.len());
+        assert_eq!(u16_at(&again, 6), Some(REQUEST | ACK | CREATE));
     }
 
     #[test]

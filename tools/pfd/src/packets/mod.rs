@@ -260,14 +260,7 @@ pub(crate) trait Filtering {
 /// The filter while it is locked.
 pub(crate) trait Deciding {
     /// Takes a frame through the edge.
-    fn frame(
-        &mut self,
-        entry: Entry,
-        lent: Lent<'_>,
-        offload: Offload,
-        room: &mut [u8],
-        out: &mut Outgoing,
-    ) -> Fate;
+    fn frame(&mut self, entry: Entry, lent: Lent<'_>, offload: Offload, room: &mut [u8], out: &mut Outgoing) -> Fate;
     /// Counts a frame whose offload facts make no sense.
     fn refuse(&mut self);
     /// Sends what the filter made since.
