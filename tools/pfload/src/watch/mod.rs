@@ -4,6 +4,7 @@ pub(crate) mod capture;
 pub(crate) mod filter;
 pub(crate) mod pflog;
 pub(crate) mod text;
+pub(crate) mod top;
 
 #[cfg(test)]
 mod sample;
