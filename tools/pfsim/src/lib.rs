@@ -11,4 +11,5 @@ pub mod rules;
 pub mod states;
 pub mod stories;
 pub mod tally;
+pub mod way;
 pub mod why;

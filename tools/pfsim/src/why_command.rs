@@ -1,7 +1,7 @@
 //! `pfsim why`.
 
-use pfsim::decide::By;
 use pfsim::line::{FORM, Line};
+use pfsim::way::{self, Decided};
 use pfsim::why;
 
 use crate::args::Why;
@@ -27,12 +27,12 @@ fn show(args: &Why) -> Result<Exit, Exit> {
     }
     let way = why::why(&line, &mut rules);
     if args.json {
-        return Ok(print(&format!("{:#}\n", why::to_json(&way, &rules))));
+        return Ok(print(&format!("{:#}\n", way::to_json(&way))));
     }
-    if way.by == By::Engine && way.packet.is_empty() {
+    if way.by == Decided::Engine && way.packet.is_empty() {
         return Ok(print(&format!("refused before any rule, reason {}\n", way.reason)));
     }
-    Ok(print(&why::text(&way, &rules, args.verbose)))
+    Ok(print(&way::text(&way, args.verbose)))
 }
 
 pub(crate) fn run(args: &Why) -> Exit {
