@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 
 use pfvm::rule::{Addr, Af, Direction};
+use pfvm::watch::End;
 
 /// A state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,9 +21,9 @@ pub(crate) struct StateLine {
     /// Family the host sees.
     pub af: Af,
     /// Where the first packet came from and went, as the host sees it.
-    pub ends: ((Addr, u16), (Addr, u16)),
+    pub ends: (End, End),
     /// The same as the wire sees it, where that differs.
-    pub other: Option<(Af, (Addr, u16), (Addr, u16))>,
+    pub other: Option<(Af, End, End)>,
     /// Progress of its source and destination.
     pub progress: [&'static str; 2],
     /// Seconds since it began.
