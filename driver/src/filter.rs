@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 use pfvm::api::After;
 use pfvm::engine::load::{Fresh, LoadError, Surroundings};
 use pfvm::engine::log::LogRecord;
-use pfvm::engine::{Arriving, Carried, Engine, Outcome, Seen, default_options};
+use pfvm::engine::{Arriving, BATCH, Carried, Engine, Outcome, Seen, default_options};
 use pfvm::exec::UnitId;
 use pfvm::host::{Hop, Host, Random};
 use pfvm::image::TableKind;
@@ -25,8 +25,10 @@ use pfvm::table::Entry;
 use pfvm::verify::Program;
 
 use crate::facts::HostFacts;
+use crate::log::{CAPACITY, Log};
 use crate::outbox::Outbox;
 use crate::platform::Platform;
+use crate::trace::Trace;
 
 /// Packets of its own a filter holds until the edge sends them.
 const OUTBOX: u32 = 256;
@@ -137,6 +139,23 @@ pub struct Filter<P> {
     /// Generation, deadline and what was before.
     waiting: Option<Waiting>,
     next_second: u64,
+    /// Log records.
+    pub log: Log,
+    /// Packets that are followed.
+    pub trace: Trace,
+    /// What the host says of itself.
+    pub about: About,
+}
+
+/// What a host says of itself, in words.
+#[derive(Debug, Default)]
+pub struct About {
+    /// What it is bound to.
+    pub binding: Vec<u8>,
+    /// What becomes of packets while no rules are loaded.
+    pub policy: Vec<u8>,
+    /// What went wrong last.
+    pub trouble: Vec<u8>,
 }
 
 /// What the engine asks of its host, lent for one call.
@@ -145,6 +164,7 @@ pub struct Surface<'f, P> {
     facts: &'f HostFacts,
     platform: &'f mut P,
     outbox: &'f mut Outbox,
+    log: &'f mut Log,
 }
 
 impl<P: Platform> Random for Surface<'_, P> {
@@ -172,7 +192,10 @@ impl<P: Platform> Host for Surface<'_, P> {
     fn send(&mut self, packet: &[u8], af: Af, generated: bool, tag: u16) {
         self.outbox.put(packet, af, generated, tag);
     }
-    fn log(&mut self, _record: &LogRecord, _packet: &Packet<'_>) {}
+    fn log(&mut self, record: &LogRecord, packet: &Packet<'_>) {
+        let now = self.platform.now_ms();
+        self.log.take(record, packet, now);
+    }
 }
 
 impl<P: Platform> Filter<P> {
@@ -199,6 +222,9 @@ impl<P: Platform> Filter<P> {
             switched,
             waiting: None,
             next_second: now,
+            log: Log::new(CAPACITY)?,
+            trace: Trace::default(),
+            about: About::default(),
         };
         filter.bind().map_err(|why| match why {
             LoadError::Memory(why) => why,
@@ -209,8 +235,8 @@ impl<P: Platform> Filter<P> {
 
     /// The engine, and its host.
     pub fn split(&mut self) -> (&mut Engine, Surface<'_, P>) {
-        let Self { engine, facts, platform, outbox, .. } = self;
-        (engine, Surface { facts, platform, outbox })
+        let Self { engine, facts, platform, outbox, log, .. } = self;
+        (engine, Surface { facts, platform, outbox, log })
     }
 
     /// Decides about a packet; see [`Engine::process`].
@@ -222,8 +248,19 @@ impl<P: Platform> Filter<P> {
         carried: Carried,
         room: &mut [u8],
     ) -> Outcome {
-        let (engine, mut host) = self.split();
-        engine.process(pkt, meta, seen, carried, room, &mut host)
+        let Self { engine, facts, platform, outbox, log, trace, generation, .. } = self;
+        let on = |name: &str| facts.iface(seen.iface).is_some_and(|i| facts.is(i, name));
+        let now = if trace.is_armed() { platform.now_ms() } else { 0 };
+        let before = trace.before(engine, pkt, meta, seen, now, &on);
+        let mut host = Surface { facts, platform, outbox, log };
+        let out = engine.process(pkt, meta, seen, carried, room, &mut host);
+        if out.logged {
+            log.seal(engine, *generation);
+        }
+        if let Some(before) = before {
+            trace.after(&before, engine, pkt, &out, *generation, &on);
+        }
+        out
     }
 
     /// Decides about packets in order; see [`Engine::process_batch`].
@@ -231,10 +268,19 @@ impl<P: Platform> Filter<P> {
         &mut self,
         batch: &mut [Arriving<'_, '_>],
         room: &mut [u8],
-        done: impl FnMut(usize, &Outcome, Option<&[u8]>),
+        mut done: impl FnMut(usize, &Outcome, Option<&[u8]>),
     ) {
-        let (engine, mut host) = self.split();
-        engine.process_batch(batch, room, &mut host, done);
+        if !self.trace.is_armed() {
+            let (engine, mut host) = self.split();
+            engine.process_batch(batch, room, &mut host, done);
+            self.log.seal(&self.engine, self.generation);
+            return;
+        }
+        for (i, a) in batch.iter_mut().take(BATCH).enumerate() {
+            let out = self.process(a.pkt, a.meta, a.seen, a.carried, room);
+            let whole = out.replaced.and_then(|r| room.get(r.at..)?.get(..r.len));
+            done(i, &out, whole);
+        }
     }
 
     /// To be called often, at least once a second: what is due is done, once a second.
@@ -244,6 +290,7 @@ impl<P: Platform> Filter<P> {
             return;
         }
         self.next_second = now.saturating_add(1000);
+        self.trace.tick(now);
         let (engine, mut host) = self.split();
         engine.tick(&mut host);
         if self.waiting.as_ref().is_some_and(|w| w.until_ms <= now) {
@@ -385,13 +432,13 @@ impl<P: Platform> Filter<P> {
 
     /// The engine's part of an exchange.
     fn exchange_programs(&mut self, fresh: &mut Vec<Fresh>, gone: &[UnitId]) -> Result<Vec<Program>, LoadError> {
-        let Self { engine, facts, platform, outbox, .. } = self;
+        let Self { engine, facts, platform, outbox, log, .. } = self;
         let facts = &*facts;
         let groups = facts.groups()?;
         let live = facts.live(&groups)?;
         let follow = |name: &str, kind: &TableKind, add: &mut dyn FnMut(Entry)| facts.follow(name, kind, add);
         let around = Surroundings { live: &live, follow: &follow };
-        engine.exchange(fresh, gone, around, &mut Surface { facts, platform, outbox })
+        engine.exchange(fresh, gone, around, &mut Surface { facts, platform, outbox, log })
     }
 
     /// Programs that others take the place of: loaded for the same path, or without a ruleset that still counts.

@@ -107,7 +107,7 @@ impl World {
         let mut packet = Packet::whole(bytes);
         let before = self.trace.before(&mut self.engine, &packet, &meta, seen, self.host.ms, &on);
         let out = self.engine.process(&mut packet, &meta, seen, Carried::default(), &mut room, &mut self.host);
-        self.host.log.seal(&self.engine, self.generation, false);
+        self.host.log.seal(&self.engine, self.generation);
         if let Some(before) = before {
             self.trace.after(&before, &mut self.engine, &packet, &out, self.generation, &on);
         }
@@ -256,7 +256,7 @@ fn tcp(port: u16) -> Expr {
 #[test]
 fn a_trace_shows_the_rules_in_order_and_the_one_that_decides() {
     let mut w = World::new(RULES, 16);
-    w.trace.arm(tcp(80), 100).unwrap();
+    w.trace.arm(tcp(80), 100, 0).unwrap();
     w.packet(SSH);
     w.packet(WEB);
     w.packet(WEB);
@@ -287,7 +287,7 @@ fn a_trace_shows_the_rules_in_order_and_the_one_that_decides() {
 fn tests_of_the_outcome_pick_among_the_followed() {
     let mut w = World::new(RULES, 16);
     let label = Op::Test(Test::Label(Text { at: 0, len: 2 }));
-    w.trace.arm(Expr::new(&[label, Op::Test(Test::Action(Action::Block)), Op::And], "no").unwrap(), 100).unwrap();
+    w.trace.arm(Expr::new(&[label, Op::Test(Test::Action(Action::Block)), Op::And], "no").unwrap(), 100, 0).unwrap();
     for line in [SSH, WEB, DNS] {
         w.packet(line);
     }
@@ -299,7 +299,7 @@ fn tests_of_the_outcome_pick_among_the_followed() {
 #[test]
 fn no_more_are_followed_in_a_second_than_asked_for() {
     let mut w = World::new(RULES, 16);
-    w.trace.arm(Expr::default(), 3).unwrap();
+    w.trace.arm(Expr::default(), 3, 0).unwrap();
     for _ in 0..10 {
         w.packet(SSH);
     }
@@ -318,7 +318,7 @@ fn following_changes_no_decision() {
         .collect();
     for rules in [RULES, many.as_str()] {
         let (mut plain, mut traced) = (World::new(rules, 16), World::new(rules, 16));
-        traced.trace.arm(Expr::default(), u32::MAX).unwrap();
+        traced.trace.arm(Expr::default(), u32::MAX, 0).unwrap();
         for n in 0..300_u16 {
             let line = format!(
                 "in on em0 tcp 192.0.2.{}:{} > 10.{}.{}.9:{} S",

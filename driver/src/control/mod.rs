@@ -18,6 +18,7 @@ mod rules;
 mod states;
 mod tables;
 mod ticket;
+mod watch;
 
 use alloc::vec::Vec;
 
@@ -234,9 +235,10 @@ impl Control {
             Request::ClearStatus { iface } => filter.with(|f| options::clear(f, iface, reply)),
             Request::Prints { cursor } => filter.with(|f| options::prints(f, cursor, reply)),
             Request::FlushPrints => filter.with(|f| options::flush_prints(f, reply)),
-            Request::Log { .. } | Request::Trace { .. } | Request::SetTrace { .. } => {
-                Err(Refusal::new(Code::NotSupported, "this host keeps no log and no trace"))
-            }
+            Request::Log { cursor } => filter.with(|f| watch::log(f, cursor, reply)),
+            Request::Trace { cursor } => filter.with(|f| watch::trace(f, cursor, reply)),
+            Request::SetTrace { filter: bytes } => filter.with(|f| watch::set_trace(f, bytes, reply)),
+            Request::Host => filter.with(|f| watch::host(f, reply)),
             Request::Facts { cursor } => filter.with(|f| ifaces::facts(f, cursor, reply)),
             Request::SetFacts { ticket } => {
                 let bytes = self.tickets.take(client, ticket).ok_or(BUSY)?.bytes;

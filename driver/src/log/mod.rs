@@ -27,7 +27,6 @@ pub struct Record {
     generation: u64,
     stable_id: u64,
     about: LogRecord,
-    forwarded: bool,
     len: u32,
     kept: u8,
     bytes: [u8; SNAP],
@@ -55,7 +54,6 @@ const BLANK: Record = Record {
         user: false,
         owner: None,
     },
-    forwarded: false,
     len: 0,
     kept: 0,
     bytes: [0; SNAP],
@@ -121,18 +119,16 @@ impl Log {
         slot.generation = 0;
         slot.stable_id = 0;
         slot.about = *about;
-        slot.forwarded = false;
         slot.len = u32::try_from(packet.len()).unwrap_or(u32::MAX);
         let read = slot.bytes.get_mut(..kept).is_some_and(|room| packet.read(0, room));
         slot.kept = if read { u8::try_from(kept).unwrap_or(0) } else { 0 };
     }
 
-    /// Adds to the records of the packet just decided what the rule book knows.
-    pub fn seal(&mut self, engine: &Engine, generation: u64, forwarded: bool) {
+    /// Adds to the records of what was just decided what the rule book knows.
+    pub fn seal(&mut self, engine: &Engine, generation: u64) {
         for number in self.ring.from(self.sealed)..self.ring.next() {
             if let Some(r) = self.ring.get_mut(number) {
                 r.generation = generation;
-                r.forwarded = forwarded;
                 r.stable_id = engine.rules.get(r.about.rule).map_or(0, |e| e.rule.stable_id);
             }
         }
@@ -195,7 +191,6 @@ fn row<'r, 'e: 'r>(
         action: action_of(r.action),
         reason: u8::try_from(r.reason.index()).unwrap_or(u8::MAX),
         dir: r.dir,
-        forwarded: record.forwarded,
         rule,
         subrule,
         uid: r.owner.filter(|_| r.user).map_or(u32::MAX, |(uid, _)| uid),

@@ -18,6 +18,8 @@ use crate::log::{Ring, action_of, name};
 
 /// Packets kept for readers.
 const CAPACITY: u32 = 256;
+/// A trace that was not read for so long ends, milliseconds.
+pub const FORGOTTEN_MS: u64 = 10_000;
 
 /// A rule that was met.
 #[derive(Clone, Copy, Debug)]
@@ -91,6 +93,8 @@ struct Armed {
     followed: u32,
     /// Packets the rate left out.
     skipped: u64,
+    /// When it was read last.
+    read_ms: u64,
 }
 
 /// The trace.
@@ -114,15 +118,22 @@ impl Trace {
     ///
     /// # Errors
     /// [`OutOfMemory`] when there is no room; the trace there was goes on.
-    pub fn arm(&mut self, expr: Expr, rate: u32) -> Result<(), OutOfMemory> {
+    pub fn arm(&mut self, expr: Expr, rate: u32, now_ms: u64) -> Result<(), OutOfMemory> {
         let ring = Ring::new("traced packets", CAPACITY, BLANK)?;
-        self.armed = Some(Armed { ring, expr, rate: rate.max(1), second: 0, followed: 0, skipped: 0 });
+        self.armed = Some(Armed { ring, expr, rate: rate.max(1), second: 0, followed: 0, skipped: 0, read_ms: now_ms });
         Ok(())
     }
 
     /// Ends it.
     pub fn disarm(&mut self) {
         self.armed = None;
+    }
+
+    /// Ends it when nobody has read it for [`FORGOTTEN_MS`]: whoever armed it has gone.
+    pub fn tick(&mut self, now_ms: u64) {
+        if self.armed.as_ref().is_some_and(|a| now_ms.saturating_sub(a.read_ms) > FORGOTTEN_MS) {
+            self.armed = None;
+        }
     }
 
     /// Whether it is armed.
@@ -196,6 +207,7 @@ impl Trace {
     pub fn rows<'e>(
         &mut self,
         cursor: u64,
+        now_ms: u64,
         engine: &'e Engine,
         iface: impl Fn(u16) -> Option<&'e str>,
         mut give: impl FnMut(&TraceRow<'_>, &mut dyn Iterator<Item = MetRow<'e>>) -> bool,
@@ -210,6 +222,7 @@ impl Trace {
             at = at.saturating_add(1);
         }
         armed.ring.read(at);
+        armed.read_ms = now_ms;
         at
     }
 

@@ -29,14 +29,14 @@ mod row;
 mod whole;
 
 pub use code::{DecodeError, EncodeError, decode, decode_row, encode, encode_reply, read_reply, refuse};
-pub use page::{END, PAGE_HEADER, Page, PageWriter};
+pub use page::{END, Mark, PAGE_HEADER, Page, PageWriter};
 pub use refusal::{Code, Refusal};
 pub use request::{After, Key, Net, Request, Rights, SetOption, SourceFilter, StateFilter, TableOp, TableTouch};
 pub use row::{
-    AddressRow, Cells, FactRow, FeedbackRow, IfaceRow, LogRow, PrintRow, RuleRow, RulesetRow, SourceRow, StateRow,
-    TableRow, TraceRow, feedback,
+    AddressRow, Cells, FactRow, FeedbackRow, IfaceRow, PrintRow, RuleRow, RulesetRow, SourceRow, StateRow,
+    TableRow, feedback,
 };
-pub use whole::{Changed, Counted, HostKind, OptionsReply, SectionBytes, Status, Ticket, Welcome};
+pub use whole::{Changed, Counted, HostKind, HostReply, OptionsReply, SectionBytes, Status, Ticket, Welcome};
 
 /// Version of the protocol.
 pub const API_VERSION: u32 = 1;

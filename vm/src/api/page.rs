@@ -9,6 +9,21 @@ pub const END: u64 = u64::MAX;
 /// Bytes before the first row of a reply.
 pub const PAGE_HEADER: usize = 25;
 
+/// A place in a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    used: usize,
+    rows: u32,
+}
+
+impl Mark {
+    /// Whether no row comes before it.
+    #[must_use]
+    pub const fn is_first(self) -> bool {
+        self.rows == 0
+    }
+}
+
 /// A page being written.
 #[derive(Debug)]
 pub struct PageWriter<'b> {
@@ -33,6 +48,17 @@ impl<'b> PageWriter<'b> {
         self.used = self.used.saturating_add(n);
         self.rows = self.rows.saturating_add(1);
         true
+    }
+
+    /// A place to come back to.
+    #[must_use]
+    pub const fn mark(&self) -> Mark {
+        Mark { used: self.used, rows: self.rows }
+    }
+
+    /// Takes back what was written since.
+    pub const fn rewind(&mut self, to: Mark) {
+        (self.used, self.rows) = (to.used, to.rows);
     }
 
     /// Rows so far.

@@ -361,19 +361,23 @@ pub enum Request<'a> {
     },
     /// `-F osfp`: no fingerprints any more → [`Changed`](super::Changed), how many went.
     FlushPrints,
-    /// The log ring → [`LogRow`](super::LogRow)s. The cursor is the number of the first record wanted; 0 for the oldest.
+    /// The log ring → [`LogRow`](crate::watch::LogRow)s. The cursor is the number of the first record wanted, 0 for the
+    /// oldest, `u64::MAX` for those to come; the next one is always given. The length of the whole list is how many
+    /// records were replaced before anybody read them.
     Log {
         /// See above.
         cursor: u64,
     },
-    /// What traced packets met → [`TraceRow`](super::TraceRow)s, by cursor like [`Request::Log`].
+    /// Traced packets → [`TraceRow`](crate::watch::TraceRow)s, each followed by as many
+    /// [`MetRow`](crate::watch::MetRow)s as it says; by cursor like [`Request::Log`]. The length of the whole list is how
+    /// many packets were left out for the rate or replaced unread. A trace nobody reads for ten seconds ends.
     Trace {
         /// See there.
         cursor: u64,
     },
-    /// Says which packets are traced → [`Changed`](super::Changed). What the bytes mean the tracer says; none turn it off.
+    /// Says which packets are traced → [`Changed`](super::Changed), the traces there are now. One that was armed ends.
     SetTrace {
-        /// A filter.
+        /// Packets a second, `u32` little-endian, then an [`Expr`](crate::watch::Expr) as bytes; nothing to end it.
         filter: &'a [u8],
     },
     /// The host's facts as the filter knows them → [`FactRow`](super::FactRow)s.
@@ -386,6 +390,8 @@ pub enum Request<'a> {
         /// Ticket whose bytes are [`FactRow`](super::FactRow)s; it is used up.
         ticket: u64,
     },
+    /// What the host says of itself → [`HostReply`](super::HostReply).
+    Host,
 }
 
 impl Request<'_> {
@@ -408,7 +414,8 @@ impl Request<'_> {
             | Self::Prints { .. }
             | Self::Log { .. }
             | Self::Trace { .. }
-            | Self::Facts { .. } => Rights::Read,
+            | Self::Facts { .. }
+            | Self::Host => Rights::Read,
             _ => Rights::Write,
         }
     }

@@ -272,24 +272,6 @@ pub struct PrintRow {
     pub small: [u8; 3],
 }
 
-/// A record of the log ring.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LogRow<'a> {
-    /// Its number; they rise without gaps, so a gap tells of lost ones.
-    pub number: u64,
-    /// The record, as the log defines it.
-    pub bytes: &'a [u8],
-}
-
-/// A record of the trace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TraceRow<'a> {
-    /// Its number.
-    pub number: u64,
-    /// The record, as the tracer defines it.
-    pub bytes: &'a [u8],
-}
-
 /// A fact about the host. Rows behind an interface belong to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FactRow<'a> {

@@ -122,6 +122,27 @@ pub struct Status<'a> {
     pub if_bytes: [[[u64; 2]; 2]; 2],
 }
 
+/// What a host says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostReply<'a> {
+    /// Version of the software.
+    pub version: &'a str,
+    /// Milliseconds of its clock: the one log records and traces carry.
+    pub now_ms: u64,
+    /// What it is bound to, in words; empty when to nothing.
+    pub binding: &'a str,
+    /// What becomes of packets while no rules are loaded; empty when that is pf's pass.
+    pub policy: &'a str,
+    /// What went wrong last; empty when nothing did.
+    pub trouble: &'a str,
+    /// Interfaces it knows.
+    pub interfaces: u32,
+    /// Log records: there ever were, replaced before anybody read them, too many for their packet.
+    pub log: [u64; 3],
+    /// Whether a trace is armed.
+    pub tracing: bool,
+}
+
 /// Options in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OptionsReply<'a> {

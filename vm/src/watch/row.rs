@@ -31,8 +31,6 @@ pub struct LogRow<'a> {
     pub reason: u8,
     /// Direction.
     pub dir: Direction,
-    /// Whether a forwarded packet on its way out.
-    pub forwarded: bool,
     /// Number of the rule, or of the anchor rule it was called by.
     pub rule: u32,
     /// Number within the anchor, `u32::MAX` for none.

@@ -37,7 +37,6 @@ pub(crate) fn row(bytes: &[u8]) -> LogRow<'_> {
         action: Action::Block,
         reason: 0,
         dir: Direction::In,
-        forwarded: false,
         rule: 3,
         subrule: 1,
         uid: 1000,
