@@ -142,6 +142,7 @@ impl World {
         let mut rows = Vec::new();
         let next = self.trace.rows(
             cursor,
+            0,
             &self.engine,
             |_| Some("em0"),
             |row, met| {

@@ -33,8 +33,8 @@ pub use page::{END, Mark, PAGE_HEADER, Page, PageWriter};
 pub use refusal::{Code, Refusal};
 pub use request::{After, Key, Net, Request, Rights, SetOption, SourceFilter, StateFilter, TableOp, TableTouch};
 pub use row::{
-    AddressRow, Cells, FactRow, FeedbackRow, IfaceRow, PrintRow, RuleRow, RulesetRow, SourceRow, StateRow,
-    TableRow, feedback,
+    AddressRow, Cells, FactRow, FeedbackRow, IfaceRow, PrintRow, RuleRow, RulesetRow, SourceRow, StateRow, TableRow,
+    feedback,
 };
 pub use whole::{Changed, Counted, HostKind, HostReply, OptionsReply, SectionBytes, Status, Ticket, Welcome};
 
