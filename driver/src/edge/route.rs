@@ -225,6 +225,9 @@ impl<H: Around, S: Sink> Run<'_, H, S> {
 
     fn one_made(&mut self, packet: &mut Packet<'_>, made: &Made, origin: Option<&Origin>) -> Result<(), Why> {
         let dst = destination(packet, made.af).ok_or(Why::Truncated)?;
+        if let Some(o) = origin.filter(|o| o.ends.is_some_and(|e| e.af != made.af) && self.host.is_own(made.af, &dst)) {
+            return self.told_back(packet, made, o);
+        }
         let (exit, ether, iface, dir) = match origin {
             Some(o) if self.bridged(o) => self.mirrored(o, made.af, &dst).ok_or(Why::NoRoute)?,
             _ => self.addressed(origin, made.af, &dst)?,
@@ -238,6 +241,26 @@ impl<H: Around, S: Sink> Run<'_, H, S> {
             }
         }
         self.generate(exit, &[ether.bytes(), packet.window()], &Offload::default(), made.af);
+        Ok(())
+    }
+
+    /// An error about a packet that had just become one of the other family is addressed to the host itself, which the
+    /// packet now came from: it goes through the filter as if it had come in, and back to who sent the packet.
+    fn told_back(&mut self, packet: &mut Packet<'_>, made: &Made, o: &Origin) -> Result<(), Why> {
+        let seen = Seen { af: made.af, dir: Direction::In, forwarded: false, iface: o.iface };
+        let meta = Offload::default().meta;
+        let carried = Carried { prio: DEFAULT_PRIO, ..Carried::default() };
+        let out = self.host.process(packet, &meta, seen, carried, &mut []);
+        if out.verdict != Verdict::Reroute {
+            return Err(Why::NoRoute);
+        }
+        let ether = o.ether.ok_or(Why::NoRoute)?;
+        let base = packet.headroom().saturating_sub(ether.len());
+        let (iface, carried) = (o.iface, out.carried);
+        let piece = Piece { ether, af: made.af, offload: Offload::default(), base, entry: o.entry, iface, carried };
+        if let Done::Here(exit, offload, af) = self.other_family(packet, piece, Direction::Out)? {
+            self.generate(exit, &[packet.window()], &offload, af);
+        }
         Ok(())
     }
 

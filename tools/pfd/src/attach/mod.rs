@@ -6,7 +6,13 @@
 //! down before anything is done ([`record`]); [`recover`] does it when pfd could not.
 //!
 //! **Invariant:** from the first change until the last one of the way back, no frame goes between adapter and host but
-//! through pfd. A pfd that died leaves the adapter shut.
+//! through pfd, and each goes once. A pfd that died leaves the adapter shut.
+//!
+//! What makes frames come twice, each tried between namespaces with `ping`, which says so: the host's stack answers for
+//! its addresses on every interface, so it takes what comes in at the renamed adapter, too, unless that ends before the
+//! stack; the answer it then sends by the adapter, and all that goes out by another socket, come back to the packet socket
+//! as outgoing frames, unless it ignores those (`PACKET_IGNORE_OUTGOING`); and a packet socket made with a protocol takes
+//! the frames of all interfaces, the TAP's among them, until it is bound.
 
 pub(crate) mod record;
 pub(crate) mod settings;
@@ -254,7 +260,9 @@ fn give(route: &mut Route, name: &str, what: &Belongings, from: u32, to: u32) {
 pub(crate) fn detach(attached: Attached) -> Result<(), AttachError> {
     let mut route = doing(|| "netlink".to_owned(), Route::open())?;
     drop(attached.wire);
-    undo(&mut route, &attached.record, attached.stack)?;
+    // An adapter that came back in between has another number by now.
+    let record = record::find(&attached.record.name)?.unwrap_or(attached.record);
+    undo(&mut route, &record, attached.stack)?;
     drop(attached.hold);
     Ok(())
 }
