@@ -301,7 +301,7 @@ impl HostFacts {
         name == "all"
             || iface.name() == name
             || iface.groups().any(|g| g == name)
-            || (self.patterns && name.contains('*') && pfvm::engine::ifaces::matches(name, iface.name()))
+            || (self.patterns && name.bytes().any(|b| b == b'*') && pfvm::engine::ifaces::matches(name, iface.name()))
     }
 
     /// The way to an address.

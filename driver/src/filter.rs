@@ -408,7 +408,7 @@ impl<P: Platform> Filter<P> {
         let (generation, inserted) = (self.generation, self.platform.wall_seconds());
         let mut programs = programs.into_iter();
         let mut coming = coming.into_iter().peekable();
-        for (at, unit) in core::mem::take(&mut self.units).into_iter().enumerate() {
+        for (at, unit) in pfvm::count::numbered(core::mem::take(&mut self.units).into_iter()) {
             if u16::try_from(at).is_ok_and(|at| gone.contains(&UnitId(at))) {
                 if let Some(program) = programs.next() {
                     push(&mut went, (at, Loading { program, unit }));
@@ -446,7 +446,7 @@ impl<P: Platform> Filter<P> {
         let mut gone = room("programs", number(self.units.len()))?;
         let loaded = self.engine.programs();
         let has = |p: &Program, path: &str| p.rulesets().binary_search_by(|r| p.text(r.path).cmp(path)).is_ok();
-        for (at, (unit, program)) in self.units.iter().zip(loaded).enumerate() {
+        for (at, (unit, program)) in pfvm::count::numbered(self.units.iter().zip(loaded)) {
             let same = programs.iter().any(|l| l.unit.path == unit.path);
             let covered = |path: &str| {
                 let later = loaded.get(at.saturating_add(1)..).unwrap_or_default();

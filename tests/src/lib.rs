@@ -2,6 +2,7 @@
 
 mod answers;
 pub mod decide;
+pub mod desk;
 pub mod fuzz;
 pub mod lab;
 pub mod live;

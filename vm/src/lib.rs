@@ -5,6 +5,7 @@
 extern crate alloc;
 
 pub mod api;
+pub mod count;
 pub mod engine;
 pub mod exec;
 pub mod host;

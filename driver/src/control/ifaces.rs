@@ -1,6 +1,7 @@
 //! Interfaces and the host's facts.
 
 use pfvm::api::{Code, END, IfaceRow, PageWriter, Refusal};
+use pfvm::count;
 
 use super::{Reply, changed, load_error, page, small};
 use crate::facts::{FactsError, HostFacts};
@@ -44,10 +45,10 @@ fn row<'f, P: Platform>(f: &Filter<P>, name: &'f str) -> IfaceRow<'f> {
     let counters = super::options::counters_of(f, name);
     let index = iface.map_or(0, |i| i.index);
     let kif = if name == "all" { pfvm::state::record::FLOATING } else { index };
-    let states = if kif == 0 { 0 } else { f.engine.table.iter().filter(|s| bound(f, *s) == Some(kif)).count() };
-    let rules = f.engine.programs().iter().map(|p| p.ifaces().iter().filter(|n| p.text(**n) == name).count());
-    let rules = rules.fold(0_usize, usize::saturating_add);
-    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let bound_to = f.engine.table.iter().filter(|s| bound(f, *s) == Some(kif));
+    let states = if kif == 0 { 0 } else { count::number(bound_to) };
+    let named = |p: &pfvm::verify::Program| count::number(p.ifaces().iter().filter(|n| p.text(**n) == name));
+    let rules = f.engine.programs().iter().map(named).fold(0, u32::saturating_add);
     let mut members = f.facts.ifaces().iter().filter(|i| f.facts.is(i, name));
     let cleared = iface.map_or(0, |i| f.engine.ifaces.cleared(i.index));
     IfaceRow {
@@ -57,7 +58,7 @@ fn row<'f, P: Platform>(f: &Filter<P>, name: &'f str) -> IfaceRow<'f> {
         skip: iface.is_some_and(|i| f.engine.ifaces.skipped(i.index)) || f.skips.iter().any(|s| s == name.as_bytes()),
         packets: counters.packets,
         bytes: counters.bytes,
-        references: [count(states), count(rules)],
+        references: [states, rules],
         cleared: if members.next().is_some() { f.wall_of(cleared) } else { 0 },
         index,
     }

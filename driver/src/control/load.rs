@@ -65,7 +65,7 @@ impl Control {
             return Err(Refusal::new(Code::Busy, "a load waits for its confirmation: generation").at(waiting.0));
         }
         // From here on the tickets are used up, whatever comes.
-        let mut programs = room("programs", u32::try_from(numbers().count()).unwrap_or(u32::MAX)).map_err(memory)?;
+        let mut programs = room("programs", pfvm::count::number(numbers())).map_err(memory)?;
         for number in numbers() {
             let open = self.tickets.take(client, number).ok_or(BUSY)?;
             let loading = program(open.path, open.bytes, self.budget, by)?;
@@ -99,11 +99,11 @@ impl Control {
 
 /// Paths are relative to the main ruleset and have no empty part.
 fn good_path(path: &str) -> Result<(), Refusal<'static>> {
-    let parts = || path.split('/');
     if path.len() > MAX_PATH {
         return Err(Refusal::new(Code::TooLong, "the path is too long"));
     }
-    if !path.is_empty() && parts().any(str::is_empty) {
+    let next = path.bytes().skip(1).chain([b'/']);
+    if path.starts_with('/') || (!path.is_empty() && path.bytes().zip(next).any(|pair| pair == (b'/', b'/'))) {
         return Err(Refusal::new(Code::Invalid, "a part of the path is empty"));
     }
     Ok(())

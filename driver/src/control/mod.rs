@@ -283,7 +283,7 @@ fn page<T: serde::Serialize>(
     let mut next = cursor;
     let total = u32::try_from(total).unwrap_or(u32::MAX);
     let skip = usize::try_from(cursor).unwrap_or(usize::MAX);
-    for (at, item) in items.skip(skip).enumerate() {
+    for (at, item) in pfvm::count::numbered(items.skip(skip)) {
         if at >= most || !page.row(&item) {
             return if at == 0 { Err(SMALL) } else { Ok(page.end(next, generation, total)) };
         }

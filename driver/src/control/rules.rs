@@ -19,7 +19,7 @@ const NONE: Refusal<'static> = Refusal::new(Code::NotFound, "there is no such ru
 
 /// A path's own parts, from the first: `a`, `a/b`, `a/b/c`.
 fn ancestors(path: &str) -> impl Iterator<Item = &str> {
-    let inner = path.match_indices('/').filter_map(|(at, _)| path.get(..at));
+    let inner = pfvm::count::numbered(path.bytes()).filter(|(_, b)| *b == b'/').filter_map(|(at, _)| path.get(..at));
     inner.chain(core::iter::once(path))
 }
 
@@ -49,7 +49,7 @@ fn after<'f, P: Platform>(f: &'f Filter<P>, under: &str, last: Option<&str>) -> 
 /// Rows in order of their paths; the cursor counts them.
 pub(super) fn rulesets<P: Platform>(f: &Filter<P>, under: &str, cursor: u64, reply: &mut [u8]) -> Reply {
     let mut page = PageWriter::new(reply).map_err(small)?;
-    let step = paths(f).count().saturating_add(1);
+    let step = pfvm::count::of(paths(f)).saturating_add(1);
     let (mut last, mut number, mut work) = (None, 0_u64, 0_usize);
     let total = 0;
     while let Some(path) = after(f, under, last) {
@@ -76,7 +76,7 @@ fn row<'f, P: Platform>(f: &'f Filter<P>, path: &'f str) -> RulesetRow<'f> {
     RulesetRow {
         path,
         rules: set.map_or(0, |s| s.rules.len),
-        tables: count(f.engine.tables.names().iter().filter(|t| t.path == path.as_bytes()).count()),
+        tables: pfvm::count::number(f.engine.tables.names().iter().filter(|t| t.path == path.as_bytes())),
         children: count(children(f, path)),
         loaded: set.is_some(),
         place: (place.map_or(0, |c| c.ruleset.0), set.map_or(0, |s| s.rules.at)),
@@ -86,8 +86,8 @@ fn row<'f, P: Platform>(f: &'f Filter<P>, path: &'f str) -> RulesetRow<'f> {
 
 /// Anchors right below a path.
 fn children<P: Platform>(f: &Filter<P>, path: &str) -> usize {
-    let depth = if path.is_empty() { 0 } else { path.split('/').count() };
-    let right = |p: &&str| below(p, path) && !p.is_empty() && p.split('/').count() == depth.saturating_add(1);
+    let parts = |p: &str| if p.is_empty() { 0 } else { pfvm::count::of(p.bytes().filter(|b| *b == b'/')).saturating_add(1) };
+    let right = |p: &&str| below(p, path) && parts(p) == parts(path).saturating_add(1);
     let (mut last, mut count) = ("", 0_usize);
     while let Some(next) = paths(f).filter(right).filter(|p| *p > last).min() {
         last = next;

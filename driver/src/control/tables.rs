@@ -132,7 +132,7 @@ fn references<P: Platform>(f: &Filter<P>, n: &Named) -> [u32; 2] {
                 continue;
             }
             let uses = |r: &&pfvm::rule::Rule| r.tables.contains(&Some(id)) || r.overload == Some(id);
-            let count = u32::try_from(p.rules().iter().filter(uses).count()).unwrap_or(u32::MAX);
+            let count = pfvm::count::number(p.rules().iter().filter(uses));
             let at_home = p.ruleset(t.ruleset).is_some_and(|r| p.text(r.path).as_bytes() == n.path);
             let to = if at_home || n.dynamic { &mut own } else { &mut others };
             *to = to.saturating_add(count);
@@ -228,7 +228,7 @@ pub(super) fn flush<P: Platform>(f: &mut Filter<P>, path: &str, dry: bool, reply
     let mut count = 0_u32;
     let mine = |n: &&Named| n.path == path.as_bytes() && n.active && !n.dynamic && !n.flags.has(TableFlags::CONST);
     let all = f.engine.tables.names().iter().filter(mine).map(|n| n.slot);
-    let mut slots = room("tables", u32::try_from(all.clone().count()).unwrap_or(u32::MAX)).map_err(memory)?;
+    let mut slots = room("tables", pfvm::count::number(all.clone())).map_err(memory)?;
     all.for_each(|s| push(&mut slots, s));
     for slot in slots {
         count = count.saturating_add(1);
@@ -272,7 +272,7 @@ fn expire<P: Platform>(f: &mut Filter<P>, path: &str, name: &str, age: u64, dry:
     let now = f.seconds();
     let old = |e: &EntryView| u64::from(now.saturating_sub(e.born)) >= age;
     let tables = &mut f.engine.tables.all;
-    let count = u32::try_from(tables.entries(slot).filter(old).count()).unwrap_or(u32::MAX);
+    let count = pfvm::count::number(tables.entries(slot).filter(old));
     if dry {
         return changed(count, reply);
     }
@@ -298,7 +298,7 @@ fn records(bytes: &[u8]) -> Result<Vec<Entry>, Refusal<'static>> {
         return Err(Refusal::new(Code::Invalid, "addresses are 20 bytes each"));
     }
     let mut all = room("addresses", u32::try_from(count).unwrap_or(u32::MAX)).map_err(memory)?;
-    for (at, chunk) in (0_u64..).zip(bytes.chunks(Record::SIZE)) {
+    for (at, chunk) in (0..=u64::MAX).zip(bytes.chunks(Record::SIZE)) {
         let record = Record::read(chunk).ok_or(MEMORY)?;
         let width = if record.flags & Record::INET6 == 0 { 32 } else { 128 };
         if record.prefix > width || record.flags & !(Record::INET6 | Record::NOT) != 0 {
@@ -400,8 +400,8 @@ fn change<P: Platform>(
     let tables = &mut f.engine.tables.all;
     let there = |t: &pfvm::table::Tables, e: &Entry| t.find(slot, e.af, &e.addr, e.prefix);
     if op == TableOp::Add {
-        let fresh = entries.iter().zip(codes.iter()).filter(|(e, c)| **c == 0 && there(tables, e).is_none()).count();
-        if !tables.has_room_for(u32::try_from(fresh).unwrap_or(u32::MAX)) {
+        let fresh = entries.iter().zip(codes.iter()).filter(|(e, c)| **c == 0 && there(tables, e).is_none());
+        if !tables.has_room_for(pfvm::count::number(fresh)) {
             return Err(failed(TableError::Full));
         }
     }
@@ -484,7 +484,7 @@ pub(super) fn replace<P: Platform>(
     f.engine.tables.all.clock(now);
     let mut codes = codes(&entries)?;
     mark_replaced(f, slot, &entries, &mut codes);
-    let count = |code| u32::try_from(codes.iter().filter(|c| **c == code).count()).unwrap_or(u32::MAX);
+    let count = |code| pfvm::count::number(codes.iter().filter(|c| **c == code));
     let mut totals = Totals { added: count(feedback::ADDED), deleted: 0, changed: count(feedback::CHANGED) };
     totals.deleted = u32::try_from(gone_by(f, slot, &entries)?.len()).unwrap_or(u32::MAX);
     if !dry {

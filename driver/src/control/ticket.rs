@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use pfvm::api::MAX_TICKETS;
 use pfvm::image::MAX_IMAGE;
+use pfvm::state::pool::copied;
 
 /// Most bytes of all tickets together.
 pub const MOST_BYTES: usize = MAX_IMAGE;
@@ -51,13 +52,11 @@ impl Tickets {
 
     /// Opens a ticket; those of the same path are good no more.
     pub(super) fn begin(&mut self, client: u32, path: &[u8]) -> Result<u64, Why> {
-        let mine = self.open.iter().filter(|o| o.client == client && o.path != path).count();
+        let mine = pfvm::count::of(self.open.iter().filter(|o| o.client == client && o.path != path));
         if mine >= MAX_TICKETS || self.open.len() >= MOST {
             return Err(Why::Full);
         }
-        let mut copy = Vec::new();
-        copy.try_reserve_exact(path.len()).map_err(|_| Why::Full)?;
-        copy.extend(path.iter().take(copy.capacity()));
+        let copy = copied("names", path).map_err(|_| Why::Full)?;
         self.open.try_reserve(1).map_err(|_| Why::Full)?;
         self.open.retain(|o| o.path != path);
         let number = self.next;
@@ -84,8 +83,10 @@ impl Tickets {
             return Err(Why::Full);
         }
         open.bytes.try_reserve(bytes.len()).map_err(|_| Why::Full)?;
-        if open.bytes.capacity().saturating_sub(open.bytes.len()) >= bytes.len() {
-            open.bytes.extend_from_slice(bytes);
+        for byte in bytes {
+            if open.bytes.len() < open.bytes.capacity() {
+                open.bytes.push(*byte);
+            }
         }
         Ok(open.bytes.len())
     }

@@ -7,6 +7,8 @@
 extern crate alloc;
 
 #[cfg(not(feature = "canary"))]
+mod control;
+#[cfg(not(feature = "canary"))]
 mod engine;
 #[cfg(not(feature = "canary"))]
 mod machine;

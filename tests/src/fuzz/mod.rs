@@ -4,12 +4,14 @@
 //! mutations of it. A target in `fuzz/` is one line that calls a body.
 //! **Invariant:** a body asserts what must hold; it never prints, and its work is bounded by its input.
 
+pub mod api;
 mod compile;
 mod machine;
 mod packet;
 mod pcap;
 mod text;
 
+pub use api::api;
 pub use compile::compile;
 pub use machine::{asm, image, verify_run};
 pub use packet::{check as check_packet, packet};
@@ -32,6 +34,7 @@ pub const TARGETS: &[Target] = &[
     ("image", image),
     ("verify_run", verify_run),
     ("asm", asm),
+    ("api", api),
 ];
 
 /// A small generator of numbers (SplitMix64): the same runs everywhere.

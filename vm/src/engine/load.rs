@@ -14,6 +14,7 @@ use alloc::vec::Vec;
 
 use sha2::{Digest, Sha256};
 
+use crate::count::{number, numbered};
 use crate::engine::Engine;
 use crate::engine::env::fresh;
 use crate::engine::ifaces::{Live, Row};
@@ -284,7 +285,7 @@ fn order(old: usize, new: &[Fresh], gone: &[UnitId]) -> Result<Vec<From>, OutOfM
     let mut order = room("programs", count(old.saturating_add(new.len())))?;
     let stays = |at: &usize| u16::try_from(*at).is_ok_and(|at| !gone.contains(&UnitId(at)));
     let mut old = (0..old).filter(stays);
-    let mut new = new.iter().enumerate().peekable();
+    let mut new = numbered(new.iter()).peekable();
     loop {
         let due = new.peek().is_some_and(|(_, f)| f.at <= order.len());
         let next = if due { None } else { old.next().map(From::Old) };
@@ -337,7 +338,7 @@ pub fn label_digest(label: &str) -> u64 {
 }
 
 fn refs<'p>(programs: impl Iterator<Item = &'p Program> + Clone) -> Result<Vec<&'p Program>, OutOfMemory> {
-    let mut refs = room("programs", count(programs.clone().count()))?;
+    let mut refs = room("programs", number(programs.clone()))?;
     for p in programs {
         push(&mut refs, p);
     }

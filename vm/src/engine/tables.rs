@@ -59,11 +59,11 @@ pub(super) struct TablePlan {
 
 impl TablePlan {
     fn find(&self, names: &[Named], path: &[u8], name: &[u8]) -> Option<usize> {
-        names.iter().chain(&self.made).position(|n| n.path == path && n.name == name)
+        crate::count::place(names.iter().chain(&self.made), |n| n.path == path && n.name == name)
     }
 
     fn named<'n>(&'n self, names: &'n [Named], at: usize) -> Option<&'n Named> {
-        names.iter().chain(&self.made).nth(at)
+        names.get(at).or_else(|| self.made.get(at.checked_sub(names.len())?))
     }
 
     /// Whether a table is there by a definition, by hand, or by the load at hand.
@@ -264,7 +264,7 @@ impl TableSet {
     fn plan_fill(&self, plan: &mut TablePlan, slot: Slot, entries: Vec<Entry>) -> Result<(), OutOfMemory> {
         let again = plan.fills.iter().any(|f| f.slot == slot);
         let is_new = |e: &&Entry| again || self.all.find(slot, e.af, &e.addr, e.prefix).is_none();
-        let more = count(entries.iter().filter(is_new).count());
+        let more = crate::count::number(entries.iter().filter(is_new));
         grow(&mut plan.fills, Fill { slot, entries, more }, "table entries")
     }
 

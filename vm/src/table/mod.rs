@@ -302,7 +302,9 @@ impl Tables {
         };
         let nodes = usize::try_from(entries).ok()?.checked_mul(2)?;
         made.born.try_reserve_exact(nodes).ok()?;
-        made.born.resize(made.born.capacity().min(nodes), 0);
+        while made.born.len() < nodes.min(made.born.capacity()) {
+            made.born.push(0);
+        }
         made.tables.try_reserve_exact(usize::from(tables)).ok()?;
         let counted = usize::try_from(counted).ok()?;
         made.counters.try_reserve_exact(counted).ok()?;
@@ -599,7 +601,7 @@ impl Tables {
         if entries.iter().any(|e| e.prefix > width(e.af)) {
             return Err(TableError::Prefix);
         }
-        let new = entries.iter().filter(|e| self.exact(slot, e.af, &e.addr, e.prefix).is_none()).count();
+        let new = crate::count::of(entries.iter().filter(|e| self.exact(slot, e.af, &e.addr, e.prefix).is_none()));
         let room = usize::try_from(self.limit.saturating_sub(self.used)).unwrap_or(0);
         if new > room || new.saturating_mul(2) > self.arena.spare() {
             return Err(TableError::Full);
