@@ -252,7 +252,8 @@ impl HostFacts {
     fn of(reading: Reading) -> Result<Self, FactsError> {
         let Reading { ifaces, mut routes, mut ports, patterns } = reading;
         pfvm::sort::sort_by(&mut ports, |a, b| a < b);
-        pfvm::sort::sort_by(&mut routes, |a, b| a.metric < b.metric);
+        let key = |r: &Way| (r.metric, r.iface, r.prefix, r.af, r.addr);
+        pfvm::sort::sort_by(&mut routes, |a, b| key(a) < key(b));
         let links = ifaces.iter().map(|i| i.addresses.len()).fold(0_usize, usize::saturating_add);
         let count = u32::try_from(links.saturating_add(routes.len())).unwrap_or(u32::MAX);
         let err = OutOfMemory { what: "ways", count };

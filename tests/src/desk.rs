@@ -215,7 +215,11 @@ impl Desk {
     ///
     /// # Panics
     /// When a page is malformed.
-    pub fn list(&mut self, request: &dyn Fn(u64) -> Request<'static>, each: &mut dyn FnMut(Page<'_>)) -> Result<(), No> {
+    pub fn list(
+        &mut self,
+        request: &dyn Fn(u64) -> Request<'static>,
+        each: &mut dyn FnMut(Page<'_>),
+    ) -> Result<(), No> {
         let mut cursor = 0;
         loop {
             let client = self.client;

@@ -12,6 +12,7 @@ pub mod script;
 mod shared;
 pub mod spec;
 mod stories;
+pub mod sys;
 
 pub use answers::{Answer, answers};
 pub use shared::{project, shared};

@@ -63,7 +63,8 @@ fn requests_and_replies_have_the_bytes_they_always_had() {
 fn damaged_requests_are_refused_and_change_nothing() {
     let mut desk = Desk::default();
     desk.load("", "table <t> persist { 10.0.0.0/8 }\nblock in\n").unwrap();
-    let standing = |desk: &Desk| desk.filter.with(|f| (f.generation, f.engine.running, f.engine.options, f.units.len()));
+    let standing =
+        |desk: &Desk| desk.filter.with(|f| (f.generation, f.engine.running, f.engine.options, f.units.len()));
     let before = standing(&desk);
     let client = desk.client;
     for m in samples() {
@@ -311,7 +312,8 @@ fn addresses_of_tables() {
         let r = Request::Addresses { path: "", name: "t", op: TableOp::Add, dry: false, entries: &bad };
         assert_eq!(desk.change(&r).unwrap_err().0, Code::Invalid);
     }
-    let flags = |set, clear| Request::Table { path: "", name: "t", touch: TableTouch::Flags { set, clear }, dry: false };
+    let flags =
+        |set, clear| Request::Table { path: "", name: "t", touch: TableTouch::Flags { set, clear }, dry: false };
     assert_eq!(desk.change(&flags(TableFlags::CONST.0, 0)), Ok(1));
     assert_eq!(addresses(&mut desk, TableOp::Add, false, &[a]), Err(Code::NotPermitted));
     assert_eq!(desk.change(&flags(0, TableFlags::CONST.0)), Ok(1));
@@ -375,7 +377,10 @@ fn states_are_listed_stored_and_restored() {
     let stored = states(&mut desk);
     assert_eq!(stored.len(), 401);
     let first: StateRow<'_> = decode(&stored[0]).unwrap();
-    assert_eq!((first.iface, first.rule, first.anchor, first.tag, first.age, first.expires), ("all", 1, "", "T", 3, 57));
+    assert_eq!(
+        (first.iface, first.rule, first.anchor, first.tag, first.age, first.expires),
+        ("all", 1, "", "T", 3, 57)
+    );
     assert_eq!((first.wire.port, first.packets, first.bytes), ([1000, 53], [1, 0], [28, 0]));
     let kill = |filter| Request::KillStates { filter };
     assert_eq!(desk.change(&kill(StateFilter { label: "other", ..StateFilter::default() })), Ok(0));
@@ -417,10 +422,7 @@ fn rulesets_rules_and_images_read_back() {
     })
     .unwrap();
     let row = |p: &str, r, c, l| (p.to_owned(), r, c, l);
-    assert_eq!(
-        found,
-        [row("", 3, 2, true), row("ext", 0, 1, false), row("ext/x", 1, 0, true), row("in", 2, 0, true)]
-    );
+    assert_eq!(found, [row("", 3, 2, true), row("ext", 0, 1, false), row("ext/x", 1, 0, true), row("in", 2, 0, true)]);
     desk.comes(1, &udp(v4(192, 0, 2, 9), 1, v4(192, 0, 2, 1), 2));
     let mut rules = Vec::new();
     desk.list(&|cursor| Request::Rules { path: "in", cursor }, &mut |mut page| {
@@ -445,8 +447,11 @@ fn rulesets_rules_and_images_read_back() {
 #[test]
 fn tables_are_listed_with_their_standing() {
     let mut desk = Desk::default();
-    desk.load("", "table <a> persist { 10.0.0.0/8 }\ntable <b> { 10.1.0.0/16 }\npass from <b> to <ghost>\npass from (em0)\n")
-        .unwrap();
+    desk.load(
+        "",
+        "table <a> persist { 10.0.0.0/8 }\ntable <b> { 10.1.0.0/16 }\npass from <b> to <ghost>\npass from (em0)\n",
+    )
+    .unwrap();
     let mut rows = Vec::new();
     desk.list(&|cursor| Request::Tables { path: "", below: true, cursor }, &mut |mut page| {
         while let Some(t) = page.row::<TableRow<'_>>().unwrap() {
@@ -454,7 +459,9 @@ fn tables_are_listed_with_their_standing() {
         }
     })
     .unwrap();
-    let row = |p: &str, n: &str, active, referenced, addresses, refs| (p.to_owned(), n.to_owned(), active, referenced, addresses, refs);
+    let row = |p: &str, n: &str, active, referenced, addresses, refs| {
+        (p.to_owned(), n.to_owned(), active, referenced, addresses, refs)
+    };
     assert_eq!(
         rows,
         [

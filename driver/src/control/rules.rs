@@ -86,7 +86,8 @@ fn row<'f, P: Platform>(f: &'f Filter<P>, path: &'f str) -> RulesetRow<'f> {
 
 /// Anchors right below a path.
 fn children<P: Platform>(f: &Filter<P>, path: &str) -> usize {
-    let parts = |p: &str| if p.is_empty() { 0 } else { pfvm::count::of(p.bytes().filter(|b| *b == b'/')).saturating_add(1) };
+    let parts =
+        |p: &str| if p.is_empty() { 0 } else { pfvm::count::of(p.bytes().filter(|b| *b == b'/')).saturating_add(1) };
     let right = |p: &&str| below(p, path) && parts(p) == parts(path).saturating_add(1);
     let (mut last, mut count) = ("", 0_usize);
     while let Some(next) = paths(f).filter(right).filter(|p| *p > last).min() {

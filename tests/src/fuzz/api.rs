@@ -7,8 +7,8 @@
 use pfdriver::filter::By;
 use pfdriver::lock::Lock;
 use pfvm::api::{
-    API_VERSION, After, FactRow, Key, MAX_MESSAGE, Net, Request, Rights, SetOption, SourceFilter, StateFilter,
-    TableOp, TableTouch, encode, read_reply,
+    API_VERSION, After, FactRow, Key, MAX_MESSAGE, Net, Request, Rights, SetOption, SourceFilter, StateFilter, TableOp,
+    TableTouch, encode, read_reply,
 };
 use pfvm::image::{Bulk, Entry};
 use pfvm::rule::{Addr, Af, Direction, Syncookies};
@@ -120,7 +120,12 @@ pub fn samples() -> Vec<Vec<u8>> {
         Request::Disable,
         Request::Begin { path },
         Request::Upload { ticket: 1, offset: 0, bytes: b"PFBIN" },
-        Request::Commit { tickets: &[1, 0, 0, 0, 0, 0, 0, 0], after: After::Reevaluate, confirm: 30, checksum: [1; 16] },
+        Request::Commit {
+            tickets: &[1, 0, 0, 0, 0, 0, 0, 0],
+            after: After::Reevaluate,
+            confirm: 30,
+            checksum: [1; 16],
+        },
         Request::Rollback { ticket: 1 },
         Request::Confirm { generation: 1 },
         Request::Revert { generation: 1 },

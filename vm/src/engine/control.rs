@@ -71,12 +71,12 @@ impl Engine {
         state.expire = now.saturating_sub(whole.saturating_sub(import.expires.min(whole)));
         let Some(slot) = self.table.take(state, import.ext) else { return false };
         let sides: &[KeySide] = if state.translated() { &[KeySide::Wire, KeySide::Stack] } else { &[KeySide::Wire] };
-        for (at, side) in sides.iter().enumerate() {
+        for side in sides {
             match self.table.attach(slot, *side) {
                 Attach::Done => {}
                 Attach::Replaces(old) => self.remove_state(old, host, now),
                 Attach::Taken => {
-                    if at > 0 {
+                    if *side == KeySide::Stack {
                         self.table.detach(slot, KeySide::Wire);
                     }
                     self.table.give(slot);

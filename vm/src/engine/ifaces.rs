@@ -30,7 +30,10 @@ impl Live<'_> {
         self.name == name
             || self.groups.contains(&name)
             || (name == "any" && !self.loopback)
-            || (name.bytes().any(|b| b == b'*') && name != "*" && self.groups.contains(&"*") && matches(name, self.name))
+            || (name.bytes().any(|b| b == b'*')
+                && name != "*"
+                && self.groups.contains(&"*")
+                && matches(name, self.name))
     }
 }
 

@@ -48,9 +48,8 @@ impl Engine {
         let Some(window) = first_packet(&key, dir, &mut bytes) else { return false };
         let packet = Packet::whole(window);
         let iface = self.iface_of(state, &key, host);
-        let Ok(mut pd) = describe(&packet, &PktMeta::default(), key.af, dir, iface) else { return false };
-        translate(&mut pd, &other);
-        self.evaluate_alone(&packet, &pd, host).is_some_and(|action| action == rule::Action::Block)
+        let Ok(pd) = describe(&packet, &PktMeta::default(), key.af, dir, iface) else { return false };
+        self.evaluate_alone(&packet, pd, &other, host).is_some_and(|action| action == rule::Action::Block)
     }
 
     fn iface_of<H: Host>(&self, state: &State, key: &StateKey, host: &H) -> u16 {
@@ -65,19 +64,27 @@ impl Engine {
     }
 
     /// What the rules say, without consequences. `None` when they come to no end.
-    fn evaluate_alone<H: Host>(&mut self, packet: &Packet<'_>, pd: &PacketDesc, host: &mut H) -> Option<rule::Action> {
+    fn evaluate_alone<H: Host>(
+        &mut self,
+        packet: &Packet<'_>,
+        mut pd: PacketDesc,
+        other: &StateKey,
+        host: &mut H,
+    ) -> Option<rule::Action> {
         self.machine.reset(self.body, self.fuel);
         for _ in 0..self.fuel {
             let forest = self.forest.as_ref()?;
             let mut ask =
                 Ask { tables: &self.tables, rules: &self.rules, ifaces: &self.ifaces, tags: &self.tags, host };
-            match exec::run(forest, pd, &mut self.machine, &mut ask) {
+            match exec::run(forest, &pd, &mut self.machine, &mut ask) {
                 Step::Done => {
                     let hit = self.machine.noted()?;
                     return self.rules.get(self.rules.place(hit.site)).map(|e| e.rule.action);
                 }
                 Step::Drop(_) => return None,
-                Step::Suspend(question) => self.answer_alone(packet, pd, question, host),
+                // Rules behind a match rule that translates see what the state has made of the packet.
+                Step::Suspend(Question::Translate(_)) => translate(&mut pd, other),
+                Step::Suspend(question) => self.answer_alone(packet, &pd, question, host),
             }
         }
         None
@@ -85,7 +92,6 @@ impl Engine {
 
     fn answer_alone<H: Host>(&mut self, packet: &Packet<'_>, pd: &PacketDesc, question: Question, host: &H) {
         match question {
-            // The state's translation is in the description already.
             Question::Translate(_) => {}
             Question::Route(test) => {
                 let addr = if test == RouteTest::NoRouteDst { pd.ndaddr } else { pd.nsaddr };

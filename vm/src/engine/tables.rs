@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use crate::engine::load::{From, count, push};
 use crate::exec::UnitId;
-use crate::image::{self, TableFlags, TableKind};
+use crate::image::{self, DynFlags, TableFlags, TableKind};
 use crate::rule::{Addr, Af, PoolAddr, TableId};
 use crate::state::pool::{OutOfMemory, copied, filled, room};
 use crate::table::{Entry, Slot, Tables};
@@ -227,8 +227,8 @@ impl TableSet {
     ) -> Result<(), OutOfMemory> {
         let name = program.text(t.name).as_bytes();
         let fixed = t.flags.has(TableFlags::AUTOMATIC);
-        if let TableKind::Dynamic { iface, .. } = &t.kind {
-            let at = self.plan_make(plan, DYNAMIC, name, t.flags)?;
+        if let TableKind::Dynamic { iface, mods, prefix } = &t.kind {
+            let at = self.plan_make(plan, DYNAMIC, &dynamic_name(name, *mods, *prefix)?, t.flags)?;
             let slot = plan.named(&self.names, at).map(|n| n.slot);
             plan.mark_dynamic(&self.names, at);
             let Some(slot) = slot.filter(|s| plan.fills.iter().all(|f| f.slot != *s)) else { return Ok(()) };
@@ -280,7 +280,10 @@ impl TableSet {
         let own = own_path(program, t);
         let defined = t.flags.has(TableFlags::DEFINED) || t.flags.has(TableFlags::AUTOMATIC);
         let path = match &t.kind {
-            TableKind::Dynamic { .. } => DYNAMIC,
+            TableKind::Dynamic { mods, prefix, .. } => {
+                let at = self.plan_make(plan, DYNAMIC, &dynamic_name(name, *mods, *prefix)?, t.flags)?;
+                return plan.named(&self.names, at).map(|n| n.slot).ok_or(OutOfMemory { what: "tables", count: 1 });
+            }
             TableKind::Named if defined || plan.is_there(&self.names, own, name) => own,
             TableKind::Named => b"",
         };
@@ -408,6 +411,30 @@ impl TableSet {
             let _ = self.all.add(Slot(s), &Entry::host(af, *addr));
         }
     }
+}
+
+/// The name of a table that follows an interface: with its modifiers and prefix, as pf names it
+/// (`pfi_dynaddr_setup`).
+fn dynamic_name(name: &[u8], mods: DynFlags, prefix: u8) -> Result<Vec<u8>, OutOfMemory> {
+    let words: [(DynFlags, &[u8]); 4] = [
+        (DynFlags::NETWORK, b":network"),
+        (DynFlags::BROADCAST, b":broadcast"),
+        (DynFlags::PEER, b":peer"),
+        (DynFlags::NOALIAS, b":0"),
+    ];
+    let digits =
+        [b'/', b'0'.wrapping_add(prefix / 100), b'0'.wrapping_add(prefix / 10 % 10), b'0'.wrapping_add(prefix % 10)];
+    let [slash, hundreds, tens, ones] = digits;
+    let number: &[u8] = match prefix {
+        u8::MAX | 128 => &[],
+        0..10 => &[slash, ones],
+        10..100 => &[slash, tens, ones],
+        _ => &[slash, hundreds, tens, ones],
+    };
+    let mut out = room("names", count(name.len()).saturating_add(32))?;
+    let words = words.iter().filter(|(flag, _)| mods.has(*flag)).flat_map(|(_, word)| word.iter());
+    name.iter().chain(words).chain(number).for_each(|b| push(&mut out, *b));
+    Ok(out)
 }
 
 /// Path of the ruleset a table's name is written in.

@@ -302,8 +302,10 @@ impl Tables {
         };
         let nodes = usize::try_from(entries).ok()?.checked_mul(2)?;
         made.born.try_reserve_exact(nodes).ok()?;
-        while made.born.len() < nodes.min(made.born.capacity()) {
-            made.born.push(0);
+        for _ in 0..nodes {
+            if made.born.len() < made.born.capacity() {
+                made.born.push(0);
+            }
         }
         made.tables.try_reserve_exact(usize::from(tables)).ok()?;
         let counted = usize::try_from(counted).ok()?;
