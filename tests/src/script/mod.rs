@@ -10,7 +10,7 @@
 //! 0.1 fwd em1 reply SA
 //!     -> pass out.dst=10.0.0.5 out.dport=1000 out.sum=ok
 //! ```
-//! Above the line of dashes stand the rules, then steps. A step begins with its second:
+//! Above the line of dashes stand the rules, then steps; docs/scripts.md tells all of it. A step begins with its second:
 //!
 //! * `in|out|fwd IF PROTO SRC > DST WORDS`: a packet seen going in or out of an interface, or forwarded (in, routed,
 //!   out). `WORDS` are those of [`packet::Spec::words`].
@@ -19,7 +19,12 @@
 //!   N bytes of it).
 //! * `in|out|fwd IF again WORDS`: the last packet given once more, with other words.
 //! * `tick`: time passes. `pfctl ARGS`: a command. `load [ANCHOR] RULES`: rules, `;` between them.
-//! * `×N` (or `*N`) before the direction: the packet N times, source port or ICMP identifier one more each time.
+//! * `×N` (or `*N`) before the direction: the packet N times, source port or ICMP identifier one more each time;
+//!   `*N:src`, `*N:dst`, `*N:sport`, `*N:dport`, `*N:id` say what grows.
+//! * `{KEY}` anywhere in a step stands for that value of the step before, as `->` would name it.
+//!
+//! A line `@iface NAME ADDR/LEN… [mtu N] [group G]…`, `@mtu NAME N`, `@route NET via ADDR on NAME` or `@unroute NET` above
+//! the line of dashes changes the host.
 //!
 //! Below it, after `->`, what must hold, see [`run()`]. The host is that of the stories: em0 inside, 10.0.0.1/24; em1
 //! outside, 192.0.2.1/24; em2 with 172.16.0.1/24; IPv6 2001:db8:a::1, :b::1, :c::1; the default route leaves by em1.
@@ -42,6 +47,8 @@ pub enum Act {
         words: Vec<String>,
         /// How often.
         times: u32,
+        /// What grows by one each time: `sport` (of ICMP the identifier), `dport`, `src`, `dst` or `id`.
+        grows: String,
     },
     /// Nothing but time.
     Tick,
@@ -71,6 +78,8 @@ pub struct Script {
     pub title: String,
     /// Rules.
     pub rules: String,
+    /// What is said of the host: the line and its words.
+    pub host: Vec<(usize, Vec<String>)>,
     /// Steps.
     pub steps: Vec<Step>,
 }
@@ -83,19 +92,32 @@ impl Script {
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut lines = text.lines().enumerate().map(|(i, l)| (i + 1, l));
         let title = text.lines().next().unwrap_or_default().trim_start_matches(['#', ' ']).to_owned();
-        let mut rules = String::new();
-        for (_, line) in lines.by_ref() {
+        let (mut rules, mut host, mut dashes) = (String::new(), Vec::new(), false);
+        for (number, line) in lines.by_ref() {
             if line.starts_with("---") {
+                dashes = true;
                 break;
+            }
+            if let Some(said) = line.strip_prefix('@') {
+                host.push((number, said.split_whitespace().map(str::to_owned).collect()));
+                // Lines of the rules keep their numbers.
+                rules.push('\n');
+                continue;
             }
             rules.push_str(line);
             rules.push('\n');
+        }
+        if !dashes {
+            return Err("there is no line of dashes (`---`) between the rules and the steps".into());
         }
         let mut steps: Vec<Step> = Vec::new();
         for (number, line) in lines {
             let line = line.split(" #").next().unwrap_or_default().trim();
             if line.is_empty() || line.starts_with('#') {
                 continue;
+            }
+            if line.starts_with('@') {
+                return Err(format!("line {number}: what is said of the host stands above the line of dashes"));
             }
             if let Some(wants) = line.strip_prefix("->") {
                 let step = steps.last_mut().ok_or_else(|| format!("line {number}: nothing to expect of"))?;
@@ -104,16 +126,21 @@ impl Script {
             }
             steps.push(Self::step(number, line).map_err(|e| format!("line {number}: {e}"))?);
         }
-        Ok(Self { title, rules, steps })
+        Ok(Self { title, rules, host, steps })
     }
 
     fn step(line: usize, text: &str) -> Result<Step, String> {
         let (t, rest) = text.split_once(char::is_whitespace).ok_or("a step is a second and what happens")?;
         t.parse::<f64>().map_err(|_| format!("found `{t}` where a second is wanted"))?;
         let mut words: Vec<String> = rest.split_whitespace().map(str::to_owned).collect();
-        let mut times = 1;
+        let (mut times, mut grows) = (1, "sport".to_owned());
         if let Some(n) = words.first().and_then(|w| w.strip_prefix(['*', '×'])) {
+            let (n, what) = n.split_once(':').unwrap_or((n, "sport"));
             times = n.parse().map_err(|_| format!("`*{n}` is no number of times"))?;
+            if !["sport", "dport", "src", "dst", "id"].contains(&what) {
+                return Err(format!("`{what}` cannot grow: sport, dport, src, dst, id can"));
+            }
+            grows = what.to_owned();
             words.remove(0);
         }
         let act = match words.first().map(String::as_str) {
@@ -127,9 +154,12 @@ impl Script {
                 };
                 Act::Load(anchor, rules.split(';').map(|r| format!("{}\n", r.trim())).collect())
             }
-            Some("in" | "out" | "fwd") if words.len() > 2 => {
+            Some(dir @ ("in" | "out" | "fwd")) if words.len() <= 2 => {
+                return Err(format!("`{dir}` wants an interface and a packet"));
+            }
+            Some("in" | "out" | "fwd") => {
                 let (dir, iface) = (words.remove(0), words.remove(0));
-                Act::Packet { dir, iface, words, times }
+                Act::Packet { dir, iface, words, times, grows }
             }
             other => return Err(format!("found {other:?} where in, out, fwd, tick, pfctl or load is wanted")),
         };

@@ -253,6 +253,16 @@ impl Spec {
                 self.options.extend(ts.to_be_bytes());
                 self.options.extend([0; 4]);
             }
+            "tsecr" => {
+                let at = self.options.len().checked_sub(4).filter(|_| self.options.ends_with(&[0; 4]));
+                let at = at.ok_or("`tsecr` stands after `ts`")?;
+                self.options.truncate(at);
+                self.options.extend(number::<u32>(word, value)?.to_be_bytes());
+            }
+            "sport" => self.sport = number(word, value)?,
+            "dport" => self.dport = number(word, value)?,
+            "from" => self.src = value.and_then(|w| w.parse().ok()).ok_or("`from` wants an address")?,
+            "to" => self.dst = value.and_then(|w| w.parse().ok()).ok_or("`to` wants an address")?,
             "doff" => self.doff = Some(number(word, value)?),
             "reserved" => self.reserved = number(word, value)?,
             "urg" => self.urgent = number(word, value)?,
@@ -535,6 +545,17 @@ impl Seen {
         None
     }
 
+    /// Whether [`Seen::field`] knows a field of this name.
+    #[must_use]
+    pub fn knows(name: &str) -> bool {
+        const FIELDS: &[&str] = &[
+            "src", "dst", "proto", "sport", "dport", "seq", "ack", "win", "reserved", "urg", "flags", "mss", "wscale",
+            "ts", "tsecr", "type", "code", "id", "iseq", "mtu", "ttl", "tos", "ipid", "df", "more", "frag", "len",
+            "udpsum", "sum", "data", "hex",
+        ];
+        FIELDS.contains(&name.trim_start_matches("quote."))
+    }
+
     /// A field as text: `src`, `sport`, `flags`, `ttl`, `sum`, `mss`, `quote.src` …; `None` when there is none.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<String> {
@@ -560,6 +581,13 @@ impl Seen {
                 Some(if text.is_empty() { "none".into() } else { text })
             }
             "mss" => n(word(self.option(2)?, 0)?.into()),
+            "wscale" => n((*self.option(3)?.first()?).into()),
+            "ts" => n(double(self.option(8)?, 0)?),
+            "tsecr" => n(double(self.option(8)?, 4)?),
+            "iseq" => n(word(l4, 6)?.into()),
+            "more" if self.four() => n((b[6] >> 5 & 1).into()),
+            "frag" if self.four() => n(u32::from(word(b, 6)? & 0x1fff) * 8),
+            "hex" => Some(l4.iter().map(|b| format!("{b:02x}")).collect()),
             "type" => n((*l4.first()?).into()),
             "code" => n((*l4.get(1)?).into()),
             "id" => n(word(l4, 4)?.into()),

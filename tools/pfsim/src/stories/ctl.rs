@@ -21,7 +21,78 @@ pub(super) fn entry(text: &str) -> Option<Entry> {
     Some(Entry { not, ..Entry::new(af, addr, prefix) })
 }
 
+/// What scripts may say to `pfctl`: the words, `*` for any number of them.
+const SPOKEN: &[&str] = &[
+    "-t * -T *",
+    "-F states",
+    "-F Sources",
+    "-F rules",
+    "-F info",
+    "-i * -F states",
+    "-a * -F rules",
+    "-k label -k *",
+    "-k id -k *",
+    "-k *",
+    "-K *",
+    "-s *",
+    "-v -s *",
+    "-vv -s *",
+    "-a * -s *",
+    "-z",
+    "-e",
+    "-d",
+];
+
+/// Whether a command line is one of [`SPOKEN`].
+#[must_use]
+pub(super) fn known(args: &str) -> bool {
+    let words: Vec<&str> = args.split_whitespace().collect();
+    SPOKEN.iter().any(|form| {
+        let mut rest = words.as_slice();
+        for part in form.split_whitespace() {
+            match (part, rest) {
+                ("*", [_, more @ ..]) => rest = more,
+                (p, [w, more @ ..]) if p == *w => rest = more,
+                _ => return false,
+            }
+        }
+        rest.is_empty() || form.ends_with('*')
+    })
+}
+
+fn text(v: &serde_json::Value) -> &str {
+    v.as_str().unwrap_or_default()
+}
+
 impl Player<'_> {
+    /// What `-s` shows.
+    fn shown(&self, what: &str, verbose: u8, anchor: &str) -> Option<String> {
+        Some(match what {
+            "states" => self.world.state_table(verbose),
+            "labels" => {
+                let rules = self.rules();
+                let labelled = rules.iter().filter(|r| r["label"] != "" && r["anchor"] == anchor);
+                labelled
+                    .map(|r| format!("{} {} {} {}\n", text(&r["label"]), r["evaluations"], r["packets"], r["bytes"]))
+                    .collect()
+            }
+            "rules" => {
+                let rules = self.rules();
+                rules.iter().filter(|r| r["anchor"] == anchor).map(|r| format!("{}\n", text(&r["text"]))).collect()
+            }
+            "memory" => {
+                let limits = self.figures()["limit"].clone();
+                limits.as_object()?.iter().map(|(name, n)| format!("{name} {n}\n")).collect()
+            }
+            "Tables" => {
+                let names =
+                    self.world.engine.tables.names().iter().filter(|n| !n.dynamic && n.path == anchor.as_bytes());
+                names.map(|n| format!("{}\n", String::from_utf8_lossy(&n.name))).collect()
+            }
+            _ => return None,
+        })
+    }
+
     /// Runs a `pfctl` command line; gives what it prints where the story's comparison asks for it.
     pub(super) fn pfctl(&mut self, args: &str) -> Option<String> {
         let words: Vec<&str> = args.split_whitespace().collect();
@@ -33,6 +104,11 @@ impl Player<'_> {
             ["-i", iface, "-F", what] => self.flush(what, Some(iface)),
             ["-a", anchor, "-F", "rules"] => self.load_anchor(anchor, ""),
             ["-k", "label", "-k", label] => self.kill_label(label),
+            ["-k", "id", "-k", id] => self.kill_id(id),
+            ["-s", what] => return self.shown(what, 0, ""),
+            ["-v", "-s", what] => return self.shown(what, 1, ""),
+            ["-vv", "-s", what] => return self.shown(what, 2, ""),
+            ["-a", anchor, "-s", what] => return self.shown(what, 0, anchor),
             ["-k", from] => self.kill(from, None),
             ["-k", from, "-k", to] => self.kill(from, Some(to)),
             ["-K", host] => self.kill_sources(host),
@@ -126,6 +202,12 @@ impl Player<'_> {
             "info" => self.world.engine.counters.clear(),
             _ => {}
         }
+    }
+
+    fn kill_id(&mut self, id: &str) {
+        let id = u64::from_str_radix(id.split('/').next().unwrap_or_default(), 16).ok();
+        let world = &mut self.world;
+        world.engine.kill_states(&mut world.sim, |engine, slot, _| Some(engine.table.id(slot)) == id);
     }
 
     fn kill_label(&mut self, label: &str) {

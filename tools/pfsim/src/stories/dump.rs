@@ -88,4 +88,11 @@ impl World {
         let t = &self.engine.table;
         t.iter().filter_map(|slot| Some(self.state(slot, t.get(slot)?))).collect()
     }
+
+    /// Identifiers of all states, in the order of [`World::states`].
+    #[must_use]
+    pub(super) fn ids(&self) -> Vec<String> {
+        let t = &self.engine.table;
+        t.iter().map(|slot| format!("{:016x}", t.id(slot))).collect()
+    }
 }

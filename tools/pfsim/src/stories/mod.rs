@@ -9,6 +9,7 @@ mod compare;
 mod ctl;
 mod dump;
 pub mod fields;
+mod inspect;
 mod model;
 mod run;
 mod sim;

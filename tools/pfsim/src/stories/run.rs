@@ -263,7 +263,9 @@ impl<'s> Player<'s> {
         let recorded = unhex(step.pkt_hex.as_deref().unwrap_or(""));
         let bytes = self.memory.adapt(&recorded, &step.fuzzy);
         let iface = self.world.sim.index(step.iface.as_deref().unwrap_or(""));
-        self.world.packet(&bytes, step.dir.as_deref().unwrap_or("in"), iface)
+        let id = |name: &str| step.rest.get(name).and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok());
+        let owner = id("uid").map(|uid| (uid, id("gid").unwrap_or(uid)));
+        self.world.packet(&bytes, step.dir.as_deref().unwrap_or("in"), iface, owner)
     }
 
     /// Remembers what left, as recorded and as ours.
@@ -332,15 +334,18 @@ impl<'s> Player<'s> {
         let mut got = match step.op.as_deref() {
             None => self.packet(step),
             Some("pfctl") => {
-                let said = self.pfctl(step.args.as_deref().unwrap_or(""));
+                let args = step.args.as_deref().unwrap_or("");
+                if !super::ctl::known(args) {
+                    return Err(format!("`pfctl {args}` is not spoken here; see docs/scripts.md"));
+                }
+                let said = self.pfctl(args);
                 self.world.flush();
                 json!({"said": said})
             }
             Some("load") => {
                 let (text, anchor) = (step.rules.as_deref().unwrap_or(""), step.anchor.as_deref().unwrap_or(""));
-                let programs = compile(text, anchor, &self.facts, self.prints)?;
-                self.install(programs)?;
-                json!({})
+                let done = compile(text, anchor, &self.facts, self.prints).and_then(|p| self.install(p));
+                json!({"loaded": done.is_ok(), "said": done.err()})
             }
             Some(_) => {
                 self.world.flush();
@@ -350,7 +355,11 @@ impl<'s> Player<'s> {
         let rose = before.into_iter().zip(self.counters()).filter(|((_, b), (_, a))| a != b);
         let rose = rose.map(|((name, b), (_, a))| (name, json!(a.wrapping_sub(b)))).collect();
         got["counters"] = Value::Object(rose);
-        got["states"] = json!(self.world.states());
+        let mut states = self.world.states();
+        for (state, id) in states.iter_mut().zip(self.world.ids()) {
+            state["id"] = json!(id);
+        }
+        got["states"] = json!(states);
         Ok(got)
     }
 }

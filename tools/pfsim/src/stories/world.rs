@@ -331,13 +331,13 @@ impl World {
     }
 
     /// A packet of a story: its verdict and bytes, as a step records them.
-    pub(super) fn packet(&mut self, bytes: &[u8], dir: &str, iface: u16) -> Value {
+    pub(super) fn packet(&mut self, bytes: &[u8], dir: &str, iface: u16, owner: Option<(u32, u32)>) -> Value {
         self.decisions.clear();
         self.emitted.clear();
         self.sim.logs.clear();
         let direction = if dir == "out" { Direction::Out } else { Direction::In };
         let received_on = (direction == Direction::In).then_some(iface);
-        let carried = Carried { prio: 3, received_on, ..Carried::default() };
+        let carried = Carried { prio: 3, received_on, owner, ..Carried::default() };
         let t = self.test(bytes, direction, false, iface, carried, 0);
         let o = t.outcome;
         let consumed = t.routed || matches!(o.verdict, Verdict::Consumed | Verdict::Reroute | Verdict::Divert(_));
@@ -380,6 +380,11 @@ impl World {
     /// What a packet carries after its first run.
     fn attributes(&self, t: &Through, step: &mut Value) {
         let o = &t.outcome;
+        if o.verdict == Verdict::Pass {
+            step["prio"] = json!(o.carried.prio);
+            step["queue"] = json!(o.queue);
+            step["rtable"] = json!(o.rtable);
+        }
         if o.to_loopback {
             step["rdr_localhost"] = json!(true);
         }
