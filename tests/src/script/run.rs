@@ -249,8 +249,11 @@ fn act(player: &mut Player<'_>, memory: &mut Memory, step: &Step) -> Result<Valu
     }
 }
 
+/// User and group of a socket.
+type Owner = (u32, u32);
+
 /// Takes `user N` and `group N` out of a packet's words: the socket it comes from.
-fn owner(words: Vec<String>) -> Result<(Vec<String>, Option<(u32, u32)>), String> {
+fn owner(words: Vec<String>) -> Result<(Vec<String>, Option<Owner>), String> {
     let (mut rest, mut uid, mut gid) = (Vec::new(), None, None);
     let mut words = words.into_iter();
     while let Some(word) = words.next() {
@@ -428,8 +431,9 @@ fn book(key: &str, player: &Player<'_>) -> Option<Option<String>> {
     {
         let (which, name) = rest.rsplit_once('.')?;
         let (nr, anchor) = which.split_once('@').unwrap_or((which, ""));
+        let nr: u64 = nr.parse().ok()?;
         let rules = player.rules();
-        let one = rules.iter().find(|r| r["nr"].to_string() == nr && r["anchor"] == anchor);
+        let one = rules.iter().find(|r| r["nr"] == nr && r["anchor"] == anchor);
         return Some(one.and_then(|r| plain(&r[name])));
     }
     if let Some(rest) = key.strip_prefix("label.") {
