@@ -16,7 +16,7 @@ use pfdriver::edge::policy::Policy;
 /// give all adapters back and end. A pfd that is killed leaves its adapters shut: start it again with the same --attach to
 /// go on, or `pfd --recover` to give them back.
 #[derive(Debug, Parser)]
-#[command(name = "pfd", version, about)]
+#[command(name = "pfd", version, about, after_long_help = AFTER)]
 pub(crate) struct Args {
     /// Socket to listen on for pfload.
     #[arg(short = 'p', long = "socket", value_name = "SOCKET", default_value = "/run/pf/control")]
@@ -61,10 +61,31 @@ pub(crate) struct Args {
     /// macsec, lacp, ptp, wol, mpls, llc for spanning tree and its like, all).
     #[arg(long, value_name = "KINDS", value_delimiter = ',')]
     pub(crate) pass_ethertype: Vec<String>,
+    /// Print the manual page.
+    #[arg(long, exclusive = true)]
+    pub(crate) man: bool,
     /// Waits for the end of pfd (started by --fail-open).
     #[arg(long, hide = true)]
     pub(crate) guard: bool,
 }
+
+/// What the manual page says besides.
+const AFTER: &str = "\
+Examples:
+  pfd --rules /etc/pf.conf --attach eth0 --attach eth1    a gateway between two adapters
+  pfd --rules /etc/pf.conf --bridge eth0 eth1             a bridge nobody sees
+  pfd --recover eth0                                      give back what a killed pfd left shut
+  kill -HUP $(pidof pfd)                                  load the rules anew
+
+Files:
+  /run/pf/control       socket for pfload
+  /run/pfd/NIC.json     what is to be undone for an attached adapter (elsewhere with PFD_RUN set to a folder)
+  NIC.pfd               name of the adapter while it is attached: `ip -s link show eth0.pfd`
+
+What pf does and this host does not: divert-to and divert-packet (such packets are dropped and counted), queues.
+
+Exit status: 0 after an ordinary end, 1 when something failed (standard error says what and what to do), 2 for a wrong
+command line.";
 
 /// EtherTypes by name.
 const KINDS: [(&str, u16); 8] = [

@@ -34,6 +34,9 @@ const SIGNALS: [i32; 4] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGU
 
 /// Runs until it is told to end.
 pub(crate) fn run(args: &Args) -> Result<(), String> {
+    if args.man {
+        return manual();
+    }
     if args.guard {
         return guard();
     }
@@ -65,6 +68,12 @@ pub(crate) fn run(args: &Args) -> Result<(), String> {
         let _ended = guard.wait();
     }
     done.and(given)
+}
+
+/// Prints the manual page.
+fn manual() -> Result<(), String> {
+    let page = clap_mangen::Man::new(<Args as clap::CommandFactory>::command()).section("8").manual("Plan B");
+    page.render(&mut io::stdout()).map_err(|e| format!("standard output: {e}"))
 }
 
 /// The host's facts: of a file, else as the kernel tells them now.

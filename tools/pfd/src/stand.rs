@@ -34,6 +34,8 @@ use crate::packets::{Deciding, Filtering, Lost, Sides, Turn, drain, wake};
 use crate::sys;
 use crate::unix::{Shared, Unix};
 
+/// Time between two looks at the host.
+const SETTLING: std::time::Duration = std::time::Duration::from_millis(20);
 /// Milliseconds between two seconds of the engine.
 const SECOND: u64 = 1000;
 
@@ -233,6 +235,8 @@ impl<'s> Stand<'s> {
                     Ok(world) => self.adapt(&mut route, &world, carriers),
                     Err(e) => eprintln!("pfd: the host's facts could not be read: {e}"),
                 }
+                // Of many changes at once only the outcome counts.
+                std::thread::sleep(SETTLING);
             }
             match sys::wait(&[self.watcher.as_fd(), watch.as_fd()], 60_000, &mut ready) {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}

@@ -107,7 +107,7 @@ fn image(path: &Path, facts: &Facts) -> Result<Vec<u8>, String> {
     let outcome = compile(&mut sources, file, facts, &Options::default());
     let errors: Vec<_> = outcome.diagnostics.iter().filter(|d| d.severity == Severity::Error).collect();
     // Where standard error is gone, nobody is left to tell.
-    let _ = std::io::stderr().write_all(diag::frames(errors, &sources).as_bytes());
+    let _ = anstream::stderr().write_all(diag::frames(errors, &sources).as_bytes());
     outcome.compiled.map(|c| c.image).ok_or_else(|| format!("{name}: the rules do not compile"))
 }
 

@@ -101,8 +101,15 @@ impl Turn {
         let count = match self.receive(port, side) {
             Ok(count) => count,
             Err(e) => {
-                // ENETDOWN is told once; the adapter is followed over netlink. EBADFD: the TAP is going.
-                return e.kind() == io::ErrorKind::Interrupted;
+                if for_good(&e) {
+                    // Nobody's frames pass: the other side of the port is left alone, too.
+                    eprintln!("pfd: {side:?} of port {}: {e}; nothing passes there until pfd is started again", id.0);
+                    match side {
+                        Side::Wire => port.wire = None,
+                        Side::Stack => port.stack = None,
+                    }
+                }
+                return false;
             }
         };
         if count == 0 {
@@ -198,6 +205,13 @@ impl Turn {
             self.lost.unfetched += u64::from(sys::packet_drops(wire));
         }
     }
+}
+
+/// Whether an error will not go by itself. An adapter that is down or gone says so once (`ENETDOWN`), and is followed over
+/// netlink; a TAP that was removed says so for ever (`EBADFD`).
+fn for_good(error: &io::Error) -> bool {
+    const PASSING: [i32; 6] = [libc::EAGAIN, libc::EINTR, libc::ENETDOWN, libc::ENOBUFS, libc::ENOMEM, libc::ENXIO];
+    !error.raw_os_error().is_some_and(|code| PASSING.contains(&code))
 }
 
 /// Sends frames by one exit; how many went.
