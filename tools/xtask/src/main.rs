@@ -1,6 +1,15 @@
 //! Build tasks: `cargo xtask NAME`.
 
+mod windows;
+
 use std::process::{Command, ExitCode};
+
+/// A task that is more than a run of cargo: it gets the arguments behind its name.
+type Own = fn(&[String]) -> Result<(), String>;
+
+/// Such tasks: name, what it does, what it runs.
+const OWN: &[(&str, &str, Own)] =
+    &[("driver", "builds planb.sys and what goes with it, for Windows (--x64: not for ARM64)", windows::build)];
 
 /// Tasks: name, what it does, what it runs with which environment.
 const TASKS: &[Task] = &[
@@ -27,9 +36,22 @@ struct Task {
 }
 
 fn main() -> ExitCode {
-    let name = std::env::args().nth(1).unwrap_or_default();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let name = arguments.first().cloned().unwrap_or_default();
+    if let Some((_, _, task)) = OWN.iter().find(|(own, ..)| *own == name) {
+        return match task(arguments.get(1..).unwrap_or_default()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => {
+                eprintln!("xtask: {failure}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     let Some(task) = TASKS.iter().find(|t| t.name == name) else {
         eprintln!("usage: cargo xtask TASK");
+        for (name, about, _) in OWN {
+            eprintln!("  {name:10} {about}");
+        }
         for task in TASKS {
             eprintln!("  {:10} {}", task.name, task.about);
         }

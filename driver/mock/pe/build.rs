@@ -1,0 +1,27 @@
+//! Linked as a native image that exports NDIS's names.
+
+const ARGUMENTS: &[&str] = &[
+    "/DRIVER",
+    "/SUBSYSTEM:NATIVE",
+    "/ENTRY:DriverEntry",
+    "/NODEFAULTLIB",
+    "/DYNAMICBASE",
+    "/NXCOMPAT",
+    "/MANIFEST:NO",
+];
+
+/// The functions are found in the source: each is exported.
+fn main() -> std::io::Result<()> {
+    for argument in ARGUMENTS {
+        println!("cargo::rustc-link-arg-bins={argument}");
+    }
+    println!("cargo::rerun-if-changed=src/exports.rs");
+    for line in std::fs::read_to_string("src/exports.rs")?.lines() {
+        if let Some((_, after)) = line.split_once("extern \"C\" fn Ndis")
+            && let Some((name, _)) = after.split_once('(')
+        {
+            println!("cargo::rustc-link-arg-bins=/EXPORT:Ndis{name}");
+        }
+    }
+    Ok(())
+}

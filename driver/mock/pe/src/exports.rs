@@ -1,0 +1,388 @@
+//! The functions of NDIS the filter imports.
+
+use pfndis::sys::layout::{
+    DeviceAttributes, FilterAttributes, FilterCharacteristics, Handle, ListContext, ListPoolParameters, Mdl, NetBuffer,
+    NetBufferList, OidRequest, Ptr, StatusIndication, UnicodeString,
+};
+
+use crate::nt::{self, Dispatch, DriverObject, Irp, Wide, zeroed};
+use crate::orders;
+use crate::state::{Place, handle, module, pieces, with};
+
+const SUCCESS: i32 = 0;
+const PENDING: i32 = 0x103;
+const FAILURE: i32 = 0xC000_0001_u32 as i32;
+
+pub static MOCK_NAME: Wide<17> = Wide::of("\\Device\\PlanBMock");
+pub static MOCK_LINK: Wide<21> = Wide::of("\\DosDevices\\PlanBMock");
+
+#[unsafe(no_mangle)]
+pub extern "C" fn NdisGetVersion() -> u32 {
+    6 << 16 | 83
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn NdisGetSystemUpTimeEx(up: *mut i64) {
+    unsafe { *up = with(|s| s.clock) };
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn NdisGetCurrentSystemTime(now: *mut i64) {
+    unsafe { *now = with(|s| 116_444_736_000_000_000 + 1_700_000_000_i64 * 10_000_000 + s.clock * 10_000) };
+}
+
+/// Every request of the driver's devices.
+unsafe extern "C" fn dispatch(device: Ptr, irp: *mut Irp) -> i32 {
+    let stack = unsafe { &*(*irp).current };
+    let (mock, to) = with(|s| (s.mock, s.planb_major[stack.major as usize]));
+    if device == mock {
+        return unsafe { orders::request(irp) };
+    }
+    match to {
+        Some(f) => unsafe { f(device, irp) },
+        None => {
+            unsafe {
+                (*irp).status = FAILURE;
+                (*irp).information = 0;
+                nt::IofCompleteRequest(irp, 0);
+            }
+            FAILURE
+        }
+    }
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn NdisFRegisterFilterDriver(
+    driver: *mut DriverObject,
+    _: Handle,
+    filter: *mut FilterCharacteristics,
+    out: *mut Handle,
+) -> i32 {
+    let filter = unsafe { *filter };
+    if filter.header.size != 224 || filter.header.revision != 2 || filter.attach.is_none() || filter.pause.is_none() {
+        return FAILURE;
+    }
+    for slot in unsafe { &mut (*driver).major } {
+        *slot = Some(dispatch as Dispatch);
+    }
+    let mut mock = core::ptr::null_mut();
+    let status = unsafe { nt::IoCreateDevice(driver, 0, &mut MOCK_NAME.unicode(), 0x12, 0, 0, &raw mut mock) };
+    if status != SUCCESS {
+        return status;
+    }
+    unsafe { nt::IoCreateSymbolicLink(&mut MOCK_LINK.unicode(), &mut MOCK_NAME.unicode()) };
+    with(|s| {
+        (s.driver, s.filter, s.registered, s.mock) = (driver, filter, true, mock);
+        if s.clock == 0 {
+            s.clock = 1_000_000;
+        }
+    });
+    unsafe { *out = Handle(core::ptr::without_provenance_mut(0x10)) };
+    SUCCESS
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn NdisFDeregisterFilterDriver(_: Handle) {
+    for n in 0..crate::state::MODULES {
+        unsafe { orders::detach(n) };
+    }
+    let mock = with(|s| {
+        s.registered = false;
+        core::mem::replace(&mut s.mock, core::ptr::null_mut())
+    });
+    unsafe {
+        nt::IoDeleteSymbolicLink(&mut MOCK_LINK.unicode());
+        nt::IoDeleteDevice(mock);
+    }
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn NdisFSetAttributes(m: Handle, context: Handle, _: *mut FilterAttributes) -> i32 {
+    with(|s| s.modules[module(m)].context = context);
+    SUCCESS
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn NdisRegisterDeviceEx(
+    _: Handle,
+    attributes: *mut DeviceAttributes,
+    device: *mut Ptr,
+    out: *mut Handle,
+) -> i32 {
+    let a = unsafe { &*attributes };
+    let driver = with(|s| s.driver);
+    let status = unsafe { nt::IoCreateDevice(driver, a.extension, a.device, 0x12, 0x100, 0, device) };
+    if status != SUCCESS {
+        return status;
+    }
+    let status = unsafe { nt::IoCreateSymbolicLink(a.symbolic, a.device) };
+    let major = unsafe { *a.major.cast::<[Option<Dispatch>; 28]>() };
+    let sddl = unsafe { &*a.sddl };
+    // A sum over the characters: whoever counts knows which string it must be.
+    let text = unsafe { core::slice::from_raw_parts(sddl.buffer, (sddl.length / 2) as usize) };
+    let sum = text.iter().fold(0_u32, |n, c| n.wrapping_mul(31).wrapping_add(u32::from(*c)));
+    with(|s| (s.planb, s.planb_major, s.sddl) = (unsafe { *device }, major, sum));
+    unsafe { *out = Handle((*device).cast()) };
+    status
+}
+
+static PLANB_LINK: Wide<17> = Wide::of("\\DosDevices\\PlanB");
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn NdisDeregisterDeviceEx(device: Handle) {
+    unsafe {
+        nt::IoDeleteSymbolicLink(&mut PLANB_LINK.unicode());
+        nt::IoDeleteDevice(device.0);
+    }
+    with(|s| s.planb_major = [None; 28]);
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn NdisFPauseComplete(m: Handle) {
+    with(|s| {
+        if s.modules[module(m)].paused {
+            s.fault();
+        }
+        s.modules[module(m)].paused = true;
+    });
+}
+
+unsafe fn each(lists: *mut NetBufferList, mut f: impl FnMut(*mut NetBufferList)) {
+    let mut next = lists;
+    while !next.is_null() {
+        let list = next;
+        next = unsafe { core::mem::replace(&mut (*list).next, core::ptr::null_mut()) };
+        f(list);
+    }
+}
+
+unsafe fn onward(m: Handle, lists: *mut NetBufferList, kind: u8, to: Place) {
+    unsafe {
+        each(lists, |list| {
+            with(|s| {
+                s.moved(list, Place::Filter, to);
+                let sum = (*list).info[0].addr() as u32;
+                s.event(kind, module(m) as u8, sum, pieces(list));
+            });
+        });
+    }
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn NdisFSendNetBufferLists(m: Handle, lists: *mut NetBufferList, _: u32, _: u32) {
+    unsafe { onward(m, lists, 1, Place::Below) };
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn NdisFIndicateReceiveNetBufferLists(
+    m: Handle,
+    lists: *mut NetBufferList,
+    _: u32,
+    _: u32,
+    flags: u32,
+) {
+    if flags & 2 == 0 {
+        return unsafe { onward(m, lists, 2, Place::Above) };
+    }
+    // Lent: looked at, not taken, the links left alone.
+    let mut next = lists;
+    while !next.is_null() {
+        let list = next;
+        with(|s| {
+            s.moved(list, Place::Filter, Place::Filter);
+            s.event(2, module(m) as u8, unsafe { (*list).info[0].addr() as u32 }, pieces(list));
+        });
+        next = unsafe { (*list).next };
+    }
+}
+
+unsafe fn home(m: Handle, lists: *mut NetBufferList, kind: u8) {
+    unsafe {
+        each(lists, |list| {
+            with(|s| {
+                s.moved(list, Place::Filter, Place::Home);
+                s.event(kind, module(m) as u8, (*list).status as u32, core::iter::empty());
+            });
+        });
+    }
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn NdisFSendNetBufferListsComplete(m: Handle, lists: *mut NetBufferList, _: u32) {
+    unsafe { home(m, lists, 3) };
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn NdisFReturnNetBufferLists(m: Handle, lists: *mut NetBufferList, _: u32) {
+    unsafe { home(m, lists, 4) };
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn NdisFCancelSendNetBufferLists(_: Handle, _: Ptr) {}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn NdisAllocateNetBufferListPool(_: Handle, parameters: *const ListPoolParameters) -> Handle {
+    let p = unsafe { &*parameters };
+    with(|s| {
+        if p.header.size != 16 || p.context != 16 || p.with_buffer != 1 {
+            s.fault();
+        }
+        s.pools += 1;
+    });
+    Handle(core::ptr::without_provenance_mut(0x20))
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn NdisFreeNetBufferListPool(_: Handle) {
+    with(|s| s.pools -= 1);
+}
+
+/// A list with one frame over pieces, not in the account yet.
+pub unsafe fn new_list(mdl: *mut Mdl, offset: u32, length: u32) -> *mut NetBufferList {
+    unsafe {
+        let list = zeroed(368).cast::<NetBufferList>();
+        let frame = zeroed(size_of::<NetBuffer>()).cast::<NetBuffer>();
+        let context = zeroed(32).cast::<ListContext>();
+        (*context).size = 16;
+        (*list).context = context;
+        (*list).first = frame;
+        (*frame).mdl_chain = mdl;
+        (*frame).offset = offset;
+        (*frame).length = length;
+        (*frame).current_mdl = mdl;
+        (*frame).current_mdl_offset = offset;
+        list
+    }
+}
+
+/// Frees a list with its frame and context.
+pub unsafe fn free_list(list: *mut NetBufferList) {
+    unsafe {
+        nt::free((*list).context.cast());
+        nt::free((*list).first.cast());
+        nt::free(list.cast());
+    }
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn NdisAllocateNetBufferAndNetBufferList(
+    _: Handle,
+    _: u16,
+    _: u16,
+    mdl: *mut Mdl,
+    offset: u32,
+    length: usize,
+) -> *mut NetBufferList {
+    let list = unsafe { new_list(mdl, offset, length as u32) };
+    with(|s| s.add(list, Place::Filter, true));
+    list
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn NdisFreeNetBufferList(list: *mut NetBufferList) {
+    with(|s| s.moved(list, Place::Filter, Place::None));
+    unsafe { free_list(list) };
+}
+
+/// A piece over memory.
+pub unsafe fn new_mdl(at: *mut u8, length: u32, mapped: bool) -> *mut Mdl {
+    unsafe {
+        let mdl = zeroed(size_of::<Mdl>()).cast::<Mdl>();
+        (*mdl).start = at;
+        (*mdl).count = length;
+        (*mdl).mapped = if mapped { at } else { core::ptr::null_mut() };
+        (*mdl).flags = if mapped { 4 } else { 2 };
+        mdl
+    }
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn NdisAllocateMdl(_: Handle, at: Ptr, length: u32) -> *mut Mdl {
+    with(|s| s.mdls += 1);
+    unsafe { new_mdl(at.cast(), length, true) }
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn NdisFreeMdl(mdl: *mut Mdl) {
+    with(|s| s.mdls -= 1);
+    unsafe { nt::free(mdl.cast()) };
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn NdisCopySendNetBufferListInfo(to: *mut NetBufferList, from: *mut NetBufferList) {
+    unsafe { (*to).info = (*from).info };
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn NdisCopyReceiveNetBufferListInfo(to: *mut NetBufferList, from: *mut NetBufferList) {
+    unsafe { (*to).info = (*from).info };
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn NdisAllocateCloneOidRequest(
+    _: Handle,
+    request: *mut OidRequest,
+    _: u32,
+    out: *mut *mut OidRequest,
+) -> i32 {
+    unsafe {
+        let clone = zeroed(size_of::<OidRequest>()).cast::<OidRequest>();
+        clone.write(*request);
+        (*clone).source = [core::ptr::null_mut(); 2];
+        *out = clone;
+    }
+    with(|s| s.mdls += 1);
+    SUCCESS
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn NdisFreeCloneOidRequest(_: Handle, request: *mut OidRequest) {
+    with(|s| s.mdls -= 1);
+    unsafe { nt::free(request.cast()) };
+}
+
+/// Requests come back later: the order that sent one completes it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn NdisFOidRequest(m: Handle, request: *mut OidRequest) -> i32 {
+    unsafe { orders::requested(module(m), request) };
+    PENDING
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn NdisFOidRequestComplete(m: Handle, request: *mut OidRequest, status: i32) {
+    let done = unsafe { (*request).done };
+    with(|s| s.event(5, module(m) as u8, if status == SUCCESS { done } else { u32::MAX }, core::iter::empty()));
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn NdisFCancelOidRequest(_: Handle, _: Ptr) {}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn NdisFDirectOidRequest(m: Handle, request: *mut OidRequest) -> i32 {
+    unsafe { NdisFOidRequest(m, request) }
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn NdisFDirectOidRequestComplete(m: Handle, request: *mut OidRequest, status: i32) {
+    unsafe { NdisFOidRequestComplete(m, request, status) };
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn NdisFCancelDirectOidRequest(_: Handle, _: Ptr) {}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn NdisFIndicateStatus(m: Handle, status: *mut StatusIndication) {
+    let code = unsafe { (*status).code } as u32;
+    with(|s| s.event(6, module(m) as u8, code, core::iter::empty()));
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn NdisFNetPnPEvent(_: Handle, _: Ptr) -> i32 {
+    SUCCESS
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn NdisFDevicePnPEventNotify(_: Handle, _: Ptr) {}
+
+const _: fn(usize) -> Handle = handle;
+const _: usize = size_of::<UnicodeString>();

@@ -1,0 +1,397 @@
+//! NDIS's functions, and an account of what they were called with.
+
+use std::cell::{Cell, UnsafeCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard};
+
+use pfndis::os::Os;
+use pfndis::sys::code::{PENDING, SUCCESS, Status};
+use pfndis::sys::layout::{Handle, Mdl, NetBufferList, OidRequest, Ptr, StatusIndication};
+use pfndis::sys::list::{Chain, List, Maps};
+use pfndis::sys::lock::Levels;
+
+use crate::sys;
+
+/// Where a list is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// With whoever made it.
+    Home,
+    /// With the filter.
+    Filter,
+    /// Below: sent.
+    Below,
+    /// Above: indicated.
+    Above,
+    /// Above for the time of a call.
+    Lent,
+}
+
+/// Whose a list is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// Of the stack above, which sends.
+    Protocol,
+    /// Of the miniport below, which receives.
+    Miniport,
+    /// Of the filter.
+    Own,
+}
+
+/// What happened, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A list went down: its frames.
+    Sent(Handle, usize, Vec<Vec<u8>>),
+    /// A list went up.
+    Indicated(Handle, usize, Vec<Vec<u8>>),
+    /// A list was completed to the protocol with this status.
+    Completed(usize, Status),
+    /// A list went back to the miniport.
+    Returned(usize),
+    /// A module is paused.
+    Paused(Handle),
+    /// A request was completed.
+    Answered(usize, Status),
+}
+
+/// The account.
+#[derive(Debug, Default)]
+pub struct World {
+    /// Lists there are.
+    pub lists: BTreeMap<usize, (Whose, Place)>,
+    /// What happened.
+    pub events: Vec<Event>,
+    pools: BTreeSet<usize>,
+    mdls: BTreeSet<usize>,
+    memory: BTreeMap<usize, usize>,
+    clones: BTreeSet<usize>,
+    /// Requests that went down and wait.
+    pub requests: Vec<(usize, bool)>,
+    next: usize,
+    fail: Option<usize>,
+    /// Allocations asked for.
+    pub asked: usize,
+    /// What a request answers at once, when not `PENDING`.
+    pub immediate: Option<Status>,
+}
+
+impl World {
+    /// Whether the filter holds nothing at all.
+    pub fn assert_empty(&self) {
+        assert!(self.pools.is_empty(), "pools left: {:?}", self.pools);
+        assert!(self.mdls.is_empty(), "pieces left: {:?}", self.mdls);
+        assert!(self.memory.is_empty(), "memory left: {:?}", self.memory);
+        assert!(self.clones.is_empty(), "requests left: {:?}", self.clones);
+        assert!(
+            self.lists.values().all(|(whose, place)| *whose != Whose::Own && *place == Place::Home),
+            "{:?}",
+            self.lists
+        );
+    }
+
+    fn moved(&mut self, list: *mut NetBufferList, from: Place, to: Place) -> Whose {
+        let entry = self.lists.get_mut(&list.addr()).expect("a list nobody made");
+        assert_eq!(entry.1, from, "{list:?} of {:?}", entry.0);
+        entry.1 = to;
+        entry.0
+    }
+}
+
+/// The mock.
+#[derive(Debug, Default)]
+pub struct Mock {
+    world: Mutex<World>,
+    locks: AtomicUsize,
+}
+
+thread_local! {
+    /// Spin locks this thread holds.
+    static HELD: Cell<usize> = const { Cell::new(0) };
+}
+
+impl Mock {
+    /// The account.
+    pub fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// The allocation to fail, counted from now; `None` for none.
+    pub fn fail(&self, at: Option<usize>) {
+        let mut world = self.world();
+        world.fail = at;
+        world.asked = 0;
+    }
+
+    /// Locks taken so far.
+    pub fn locks(&self) -> usize {
+        self.locks.load(Ordering::SeqCst)
+    }
+
+    /// Everything that happened since this was asked last.
+    pub fn events(&self) -> Vec<Event> {
+        core::mem::take(&mut self.world().events)
+    }
+
+    /// Makes a list of frames, each cut into pieces at these places, and hands it to the filter.
+    pub fn list(&self, whose: Whose, frames: &[(Vec<u8>, Vec<usize>, usize)]) -> *mut NetBufferList {
+        let list = sys::empty_list(Handle::NONE);
+        for (bytes, cuts, front) in frames {
+            let padded = [vec![0xEE; *front], bytes.clone()].concat();
+            let mut cuts: Vec<usize> = cuts.iter().map(|c| c % (padded.len() + 1)).collect();
+            cuts.extend([0, padded.len()]);
+            cuts.sort_unstable();
+            let pieces: Vec<*mut Mdl> = cuts
+                .windows(2)
+                .enumerate()
+                .map(|(n, w)| {
+                    let part = &padded[w[0]..w[1]];
+                    let at = sys::memory(part.len());
+                    sys::copy(part, at);
+                    sys::mdl(at, part.len() as u32, n % 3 != 1)
+                })
+                .collect();
+            sys::add_frame(list, sys::link(&pieces), *front as u32, bytes.len() as u32);
+        }
+        self.world().lists.insert(list.expose_provenance(), (whose, Place::Filter));
+        list
+    }
+
+    /// A list is at home and goes.
+    pub fn drop_list(&self, list: *mut NetBufferList) {
+        assert_eq!(self.world().lists.remove(&list.addr()).map(|l| l.1), Some(Place::Home));
+        sys::free_list(list, true);
+    }
+
+    /// Lists somewhere, in order of their address.
+    pub fn at(&self, place: Place) -> Vec<*mut NetBufferList> {
+        let world = self.world();
+        let here = world.lists.iter().filter(|(_, (_, p))| *p == place);
+        here.map(|(at, _)| core::ptr::with_exposed_provenance_mut(*at)).collect()
+    }
+
+    /// Hands lists from below or above back to the filter.
+    pub fn hand_back(&self, lists: &[*mut NetBufferList], from: Place) -> Chain {
+        let mut world = self.world();
+        for list in lists {
+            world.moved(*list, from, Place::Filter);
+        }
+        drop(world);
+        sys::chain(lists)
+    }
+
+    fn free_to_call(&self, what: &str) -> MutexGuard<'_, World> {
+        HELD.with(|held| assert_eq!(held.get(), 0, "{what} with a lock held"));
+        self.world()
+    }
+
+    fn allocate(&self) -> Option<MutexGuard<'_, World>> {
+        let mut world = self.world();
+        world.asked += 1;
+        (world.fail != Some(world.asked)).then_some(world)
+    }
+
+    fn out(&self, module: Handle, lists: Chain, down: bool) {
+        let lists = sys::take(lists);
+        assert!(!lists.is_empty(), "an empty chain");
+        let mut world = self.free_to_call("a list handed on");
+        for list in lists {
+            let bytes = sys::bytes(list);
+            let whose = world.moved(list, Place::Filter, if down { Place::Below } else { Place::Above });
+            if whose == Whose::Own {
+                assert_eq!(sys::source(list), module, "own lists name the module they leave by");
+            }
+            let event = if down { Event::Sent } else { Event::Indicated };
+            world.events.push(event(module, list.addr(), bytes));
+        }
+    }
+}
+
+impl Levels for Mock {
+    fn acquire(&self, word: &UnsafeCell<usize>) -> u8 {
+        let word = sys::atomic(word);
+        while word.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            std::thread::yield_now();
+        }
+        self.locks.fetch_add(1, Ordering::SeqCst);
+        HELD.with(|held| {
+            let before = held.get();
+            held.set(before + 1);
+            u8::try_from(before).expect("few locks")
+        })
+    }
+
+    fn release(&self, word: &UnsafeCell<usize>, level: u8) {
+        HELD.with(|held| {
+            assert_eq!(held.get(), usize::from(level) + 1, "locks go back in the other order");
+            held.set(usize::from(level));
+        });
+        sys::atomic(word).store(0, Ordering::Release);
+    }
+}
+
+impl Maps for Mock {
+    fn map(&self, mdl: *mut Mdl) -> *mut u8 {
+        match self.allocate() {
+            Some(_) => sys::map(mdl),
+            None => core::ptr::null_mut(),
+        }
+    }
+}
+
+impl Os for Mock {
+    fn send(&self, module: Handle, lists: Chain, _: u32, _: u32) {
+        self.out(module, lists, true);
+    }
+
+    fn send_complete(&self, _: Handle, lists: Chain, _: u32) {
+        let lists = sys::take(lists);
+        assert!(!lists.is_empty(), "an empty chain");
+        let mut world = self.free_to_call("a completion");
+        for list in lists {
+            assert_eq!(world.moved(list, Place::Filter, Place::Home), Whose::Protocol);
+            world.events.push(Event::Completed(list.addr(), sys::status(list)));
+        }
+    }
+
+    fn indicate(&self, module: Handle, lists: Chain, _: u32, flags: u32) {
+        assert_eq!(flags & 2, 0, "lent lists are not indicated for good");
+        self.out(module, lists, false);
+    }
+
+    fn indicate_lent(&self, module: Handle, first: &List, count: u32, _: u32, flags: u32) {
+        assert_eq!(flags & 2, 2);
+        let mut world = self.free_to_call("an indication");
+        let lists = sys::linked(first.as_ptr());
+        assert_eq!(lists.len(), count as usize);
+        for list in lists {
+            world.moved(list, Place::Filter, Place::Lent);
+            world.events.push(Event::Indicated(module, list.addr(), sys::bytes(list)));
+            world.moved(list, Place::Lent, Place::Filter);
+        }
+    }
+
+    fn give_back(&self, _: Handle, lists: Chain, _: u32) {
+        let lists = sys::take(lists);
+        assert!(!lists.is_empty(), "an empty chain");
+        let mut world = self.free_to_call("a return");
+        for list in lists {
+            assert_eq!(world.moved(list, Place::Filter, Place::Home), Whose::Miniport);
+            world.events.push(Event::Returned(list.addr()));
+        }
+    }
+
+    fn cancel_send(&self, _: Handle, _: Ptr) {
+        drop(self.free_to_call("a cancel"));
+    }
+
+    fn pause_complete(&self, module: Handle) {
+        self.free_to_call("the end of a pause").events.push(Event::Paused(module));
+    }
+
+    fn new_pool(&self, _: Handle) -> Handle {
+        let Some(mut world) = self.allocate() else { return Handle::NONE };
+        world.next += 16;
+        let pool = world.next;
+        world.pools.insert(pool);
+        Handle(core::ptr::without_provenance_mut(pool))
+    }
+
+    fn free_pool(&self, pool: Handle) {
+        assert!(self.world().pools.remove(&pool.0.addr()), "no such pool");
+    }
+
+    fn new_list(&self, pool: Handle, mdl: *mut Mdl, offset: u32, length: usize) -> Option<List> {
+        let mut world = self.allocate()?;
+        assert!(world.pools.contains(&pool.0.addr()) && world.mdls.contains(&mdl.addr()));
+        let list = sys::list_with_frame(pool, mdl, offset, length as u32);
+        world.lists.insert(list.expose_provenance(), (Whose::Own, Place::Filter));
+        sys::own(list)
+    }
+
+    fn free_list(&self, list: List) {
+        let list = list.into_raw();
+        let gone = self.world().lists.remove(&list.addr());
+        assert_eq!(gone, Some((Whose::Own, Place::Filter)), "a list that is out, or another's");
+        sys::free_list(list, false);
+    }
+
+    fn new_mdl(&self, _: Handle, at: *mut u8, length: u32) -> *mut Mdl {
+        let Some(mut world) = self.allocate() else { return core::ptr::null_mut() };
+        let mdl = sys::mdl(at, length, true);
+        world.mdls.insert(mdl.addr());
+        mdl
+    }
+
+    fn free_mdl(&self, mdl: *mut Mdl) {
+        assert!(self.world().mdls.remove(&mdl.addr()), "no such piece");
+        sys::free_mdl(mdl);
+    }
+
+    fn new_memory(&self, length: usize) -> *mut u8 {
+        let Some(mut world) = self.allocate() else { return core::ptr::null_mut() };
+        let at = sys::memory(length);
+        world.memory.insert(at.addr(), length);
+        at
+    }
+
+    fn free_memory(&self, at: *mut u8, length: usize) {
+        assert_eq!(self.world().memory.remove(&at.addr()), Some(length), "no such memory");
+        sys::free_memory(at, length);
+    }
+
+    fn copy_send_info(&self, to: &mut List, from: &List) {
+        for place in 0..24 {
+            to.set_info(place, from.info(place));
+        }
+    }
+
+    fn copy_receive_info(&self, to: &mut List, from: &List) {
+        self.copy_send_info(to, from);
+    }
+
+    fn clone_oid(&self, _: Handle, request: *mut OidRequest) -> *mut OidRequest {
+        let Some(mut world) = self.allocate() else { return core::ptr::null_mut() };
+        let clone = sys::clone_request(request);
+        world.clones.insert(clone.addr());
+        clone
+    }
+
+    fn free_oid(&self, _: Handle, request: *mut OidRequest) {
+        assert!(self.world().clones.remove(&request.addr()), "no such request");
+        sys::free_request(request);
+    }
+
+    fn oid(&self, _: Handle, request: *mut OidRequest, direct: bool) -> Status {
+        let mut world = self.free_to_call("a request");
+        assert!(world.clones.contains(&request.addr()), "only a clone goes down");
+        if let Some(status) = world.immediate {
+            sys::set_answer(request, 7, 9);
+            return status;
+        }
+        world.requests.push((request.expose_provenance(), direct));
+        PENDING
+    }
+
+    fn oid_complete(&self, _: Handle, request: *mut OidRequest, status: Status, _: bool) {
+        self.free_to_call("an answer").events.push(Event::Answered(request.addr(), status));
+    }
+
+    fn cancel_oid(&self, _: Handle, _: Ptr, _: bool) {
+        drop(self.free_to_call("a cancel"));
+    }
+
+    fn status(&self, _: Handle, _: *mut StatusIndication) {
+        drop(self.free_to_call("a status"));
+    }
+
+    fn net_event(&self, _: Handle, _: Ptr) -> Status {
+        drop(self.free_to_call("an event"));
+        SUCCESS
+    }
+
+    fn device_event(&self, _: Handle, _: Ptr) {
+        drop(self.free_to_call("an event"));
+    }
+}

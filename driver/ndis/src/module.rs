@@ -1,0 +1,377 @@
+//! A filter module: one adapter's place in the stack, from attach to detach.
+//!
+//! States are NDIS's: Paused after attach, Running after restart, Pausing until the last frame of our own is back. Data
+//! handlers run through the gate ([`crate::sys::life`]); a module that is not Running sends nothing and gives everything
+//! back. Reloading rules touches none of this.
+//!
+//! Locks: the driver's, then a module's free list. None is held while NDIS is called. IRQL: data handlers at most
+//! `DISPATCH_LEVEL`, attach, detach, pause and restart `PASSIVE_LEVEL`.
+
+use pfdriver::edge::port::{PortId, Side};
+
+use crate::frames::{Frames, Supply};
+use crate::judge::{Adapter, Judge};
+use crate::os::Os;
+use crate::pass::{BATCH, Batch, Bench, Staging};
+use crate::sys::code::{
+    AT_DISPATCH, PAUSED, PENDING, RECEIVE_CHAIN_FACTS, RECEIVE_RESOURCES, RESOURCES, SUCCESS, Status, UNSUPPORTED_MEDIA,
+};
+use crate::sys::layout::{Handle, OidRequest, Ptr, StatusIndication};
+use crate::sys::life::{self, Gate, Pause, Stay};
+use crate::sys::list::Chain;
+use crate::sys::lock::Locked;
+use crate::sys::modules::{Owned, Ref};
+use crate::sys::slots;
+
+/// Modules a driver has at most.
+pub const MODULES: usize = 64;
+
+/// What the lock guards.
+#[derive(Debug)]
+pub struct Core<O: Os + 'static, J: Judge + 'static> {
+    /// Who decides.
+    pub judge: J,
+    pub(crate) bench: Bench,
+    pub(crate) modules: [Option<Ref<Module<O, J>>>; MODULES],
+}
+
+/// The driver.
+#[derive(Debug)]
+pub struct Driver<O: Os + 'static, J: Judge + 'static> {
+    /// NDIS and NT.
+    pub os: O,
+    /// Everything else.
+    pub core: Locked<Core<O, J>>,
+    supply: Supply,
+}
+
+/// A module.
+#[derive(Debug)]
+pub struct Module<O: Os + 'static, J: Judge + 'static> {
+    driver: Ref<Driver<O, J>>,
+    handle: Handle,
+    port: PortId,
+    adapter: Adapter,
+    /// What keeps it from pausing.
+    pub gate: Gate,
+    pub(crate) frames: Frames,
+}
+
+impl<O: Os, J: Judge> Driver<O, J> {
+    /// A driver without modules. `None` when there is no room.
+    #[must_use]
+    pub fn new(os: O, judge: J, supply: Supply) -> Option<Self> {
+        let bench = Bench::new()?;
+        Some(Self { os, core: Locked::new(Core { judge, bench, modules: [const { None }; MODULES] }), supply })
+    }
+
+    /// `FilterAttach`: makes a module, Paused. What is returned is its context; it ends with [`Driver::detach`].
+    ///
+    /// # Errors
+    /// The status NDIS is told; nothing is kept.
+    pub fn attach(&self, handle: Handle, adapter: Adapter) -> Result<Ref<Module<O, J>>, Status> {
+        let frames = Frames::new(&self.os, handle, self.supply).ok_or(RESOURCES)?;
+        let port = self.core.with(&self.os, |core| core.judge.attach(&adapter));
+        let Some(port) = port else {
+            frames.free(&self.os);
+            return Err(RESOURCES);
+        };
+        let module = Module { driver: Ref::of(self), handle, port, adapter, gate: Gate::default(), frames };
+        let owned = match Owned::new(&self.os, module) {
+            Ok(owned) => owned,
+            Err(module) => {
+                self.gone(module);
+                return Err(RESOURCES);
+            }
+        };
+        let context = owned.share();
+        let entered = self.core.with(&self.os, |core| match core.modules.iter_mut().find(|m| m.is_none()) {
+            Some(free) => {
+                *free = Some(context);
+                true
+            }
+            None => false,
+        });
+        if !entered {
+            self.gone(owned.take(&self.os));
+            return Err(RESOURCES);
+        }
+        owned.keep();
+        Ok(context)
+    }
+
+    /// What a module held goes back.
+    fn gone(&self, module: Module<O, J>) {
+        self.core.with(&self.os, |core| core.judge.detach(module.port));
+        module.frames.free(&self.os);
+    }
+
+    /// `FilterDetach`: the module is Paused, nothing of it is under way.
+    pub fn detach(&self, module: Ref<Module<O, J>>) {
+        self.core.with(&self.os, |core| {
+            for slot in core.modules.iter_mut().filter(|m| **m == Some(module)) {
+                *slot = None;
+            }
+        });
+        let module = Owned::of(module).take(&self.os);
+        self.gone(module);
+    }
+
+    /// Some time has passed.
+    pub fn tick(&self) {
+        let mut staged = Chain::new();
+        self.core.with(&self.os, |core| {
+            let Core { judge, modules, .. } = core;
+            judge.tick(&mut Staging { os: &self.os, modules, staged: &mut staged });
+        });
+        Self::flush(&self.os, staged);
+    }
+
+    /// Sends frames of our own that name their module.
+    fn flush(os: &O, mut staged: Chain) {
+        while let Some(list) = staged.pop() {
+            let (module, up) = slots::way::<Module<O, J>>(&list);
+            let module = module.get();
+            let mut one = Chain::new();
+            one.push(list);
+            if up {
+                os.indicate(module.handle, one, 0, 0);
+            } else {
+                os.send(module.handle, one, 0, 0);
+            }
+        }
+    }
+}
+
+impl<O: Os, J: Judge> Module<O, J> {
+    fn driver(&self) -> &Driver<O, J> {
+        self.driver.get()
+    }
+
+    pub(crate) fn os(&self) -> &O {
+        &self.driver().os
+    }
+
+    /// Its port.
+    #[must_use]
+    pub const fn port(&self) -> PortId {
+        self.port
+    }
+
+    /// Its adapter.
+    #[must_use]
+    pub const fn adapter(&self) -> &Adapter {
+        &self.adapter
+    }
+
+    pub(crate) fn address(&self) -> Ref<Self> {
+        Ref::of(self)
+    }
+
+    /// Frames of our own that are not out.
+    pub fn frames_in(&self) -> (usize, usize) {
+        self.frames.free_count(self.os())
+    }
+
+    /// `FilterRestart`.
+    pub fn restart(&self, mtu: u32) -> Status {
+        self.driver().core.with(self.os(), |core| core.judge.restarted(self.port, mtu));
+        self.gate.open();
+        SUCCESS
+    }
+
+    /// `FilterPause`: either done now, or `NdisFPauseComplete` comes when the last frame of our own is back.
+    pub fn pause(&self) -> Status {
+        match self.gate.pause() {
+            Pause::Done => SUCCESS,
+            Pause::Waiting => PENDING,
+        }
+    }
+
+    /// Ends a stay; who ends the last one of a pausing module says so to NDIS.
+    fn leave(&self, stay: Stay) {
+        let (os, handle) = (self.driver.get(), self.handle);
+        if self.gate.leave(stay) {
+            os.os.pause_complete(handle);
+        }
+    }
+
+    /// Looks at lists, a batch at a time, and carries out what was decided.
+    fn each_batch(&self, mut lists: Chain, side: Side, mut carry_out: impl FnMut(&O, Chain, Chain)) {
+        while !lists.is_empty() {
+            let mut batch = Batch::default();
+            self.driver().core.with(self.os(), |core| {
+                for _ in 0..BATCH {
+                    let Some(list) = lists.pop() else { break };
+                    self.one(core, side, list, &mut batch);
+                }
+            });
+            carry_out(self.os(), batch.through, batch.back);
+            Driver::<O, J>::flush(self.os(), batch.staged);
+        }
+    }
+
+    /// `FilterSendNetBufferLists`.
+    pub fn send(&self, mut lists: Chain, port: u32, flags: u32) {
+        let level = flags & AT_DISPATCH;
+        let Some(stay) = self.gate.enter() else {
+            lists.set_status(PAUSED);
+            return self.os().send_complete(self.handle, lists, level);
+        };
+        self.each_batch(lists, Side::Stack, |os, through, back| {
+            if !through.is_empty() {
+                os.send(self.handle, through, port, flags);
+            }
+            if !back.is_empty() {
+                os.send_complete(self.handle, back, level);
+            }
+        });
+        self.leave(stay);
+    }
+
+    /// `FilterReceiveNetBufferLists`.
+    pub fn receive(&self, lists: Chain, port: u32, flags: u32) {
+        let level = flags & AT_DISPATCH;
+        if flags & RECEIVE_RESOURCES != 0 {
+            return self.receive_lent(lists, port, flags);
+        }
+        let Some(stay) = self.gate.enter() else {
+            return self.os().give_back(self.handle, lists, level);
+        };
+        self.each_batch(lists, Side::Wire, |os, through, back| {
+            if !through.is_empty() {
+                // What was true of all frames of a chain need not be true of copies among them.
+                os.indicate(self.handle, through, port, flags & !RECEIVE_CHAIN_FACTS);
+            }
+            if !back.is_empty() {
+                os.give_back(self.handle, back, level);
+            }
+        });
+        self.leave(stay);
+    }
+
+    /// Lists that are the miniport's again when this returns: those that pass are indicated as lent, copies as our own,
+    /// and the chain is linked again as it came.
+    fn receive_lent(&self, mut lists: Chain, port: u32, flags: u32) {
+        let mut whole = Chain::new();
+        let stay = self.gate.enter();
+        while let Some(list) = lists.pop() {
+            let Some(_stay) = &stay else {
+                whole.push(list);
+                continue;
+            };
+            let mut batch = Batch::default();
+            self.driver().core.with(self.os(), |core| self.one(core, Side::Wire, list, &mut batch));
+            // One list comes out of one list: itself to pass, itself to go back, or itself to go back and copies.
+            let mut copies = Chain::new();
+            while let Some(out) = batch.through.pop() {
+                if out.source() == self.handle {
+                    copies.push(out);
+                } else {
+                    self.os().indicate_lent(self.handle, &out, 1, port, flags);
+                    whole.push(out);
+                }
+            }
+            whole.append(batch.back);
+            if !copies.is_empty() {
+                let own = flags & !(RECEIVE_RESOURCES | RECEIVE_CHAIN_FACTS);
+                self.os().indicate(self.handle, copies, port, own);
+            }
+            Driver::<O, J>::flush(self.os(), batch.staged);
+        }
+        // The miniport has all of them, in the order they came in.
+        let _first = whole.into_raw();
+        if let Some(stay) = stay {
+            self.leave(stay);
+        }
+    }
+
+    /// `FilterSendNetBufferListsComplete`.
+    pub fn send_complete(&self, mut lists: Chain, flags: u32) {
+        let mut onward = Chain::new();
+        let mut stays = 0_u32;
+        while let Some(list) = lists.pop() {
+            if list.source() != self.handle {
+                onward.push(list);
+                continue;
+            }
+            if let Some(parent) = slots::take_parent(&list, list.status()) {
+                onward.push(parent);
+            }
+            self.frames.put(self.os(), list);
+            stays = stays.saturating_add(1);
+        }
+        if !onward.is_empty() {
+            self.os().send_complete(self.handle, onward, flags);
+        }
+        self.back(stays);
+    }
+
+    /// `FilterReturnNetBufferLists`.
+    pub fn give_back(&self, mut lists: Chain, flags: u32) {
+        let mut onward = Chain::new();
+        let mut stays = 0_u32;
+        while let Some(list) = lists.pop() {
+            if list.source() != self.handle {
+                onward.push(list);
+                continue;
+            }
+            self.frames.put(self.os(), list);
+            stays = stays.saturating_add(1);
+        }
+        if !onward.is_empty() {
+            self.os().give_back(self.handle, onward, flags);
+        }
+        self.back(stays);
+    }
+
+    /// Frames of our own are back.
+    fn back(&self, stays: u32) {
+        for _ in 0..stays {
+            self.leave(life::from_memory());
+        }
+    }
+
+    /// `FilterCancelSendNetBufferLists`: nothing is queued here.
+    pub fn cancel_send(&self, id: Ptr) {
+        self.os().cancel_send(self.handle, id);
+    }
+
+    /// `FilterOidRequest`, `FilterDirectOidRequest`.
+    pub fn oid(&self, request: *mut OidRequest, direct: bool) -> Status {
+        crate::oid::forward(self.os(), self.handle, request, direct)
+    }
+
+    /// `FilterOidRequestComplete`, `FilterDirectOidRequestComplete`.
+    pub fn oid_complete(&self, request: *mut OidRequest, status: Status, direct: bool) {
+        crate::oid::completed(self.os(), self.handle, request, status, direct);
+    }
+
+    /// `FilterCancelOidRequest`, `FilterCancelDirectOidRequest`.
+    pub fn cancel_oid(&self, id: Ptr, direct: bool) {
+        crate::oid::cancelled(self.os(), self.handle, id, direct);
+    }
+
+    /// `FilterStatus`.
+    pub fn status(&self, status: *mut StatusIndication) {
+        self.os().status(self.handle, status);
+    }
+
+    /// `FilterNetPnPEvent`.
+    pub fn net_event(&self, event: Ptr) -> Status {
+        self.os().net_event(self.handle, event)
+    }
+
+    /// `FilterDevicePnPEventNotify`.
+    pub fn device_event(&self, event: Ptr) {
+        self.os().device_event(self.handle, event);
+    }
+}
+
+/// Whether the filter reads frames of a medium: Ethernet and what looks like it.
+///
+/// # Errors
+/// The status an attach is refused with.
+pub const fn readable(medium: i32) -> Result<(), Status> {
+    if medium == crate::sys::code::MEDIUM_802_3 { Ok(()) } else { Err(UNSUPPORTED_MEDIA) }
+}

@@ -1,0 +1,359 @@
+//! Lists on their way: what becomes of each frame, and where it goes.
+//!
+//! A list whose frames all pass as they are goes on itself. Otherwise each frame that passes becomes a copy of our own,
+//! and the list it came in waits for the copies (a send) or goes back at once (a receive). Frames for elsewhere, and what
+//! the filter makes itself, are staged and leave when the lock is free.
+
+use pfdriver::edge::ether::LONGEST;
+use pfdriver::edge::offload::Offload;
+use pfdriver::edge::port::Side;
+use pfdriver::edge::{Entry, Exit, Fate, Going, HEADROOM, Lent, Sink};
+use pfvm::packet::{Checksum, Packet, Segments};
+use pfvm::rule::Af;
+use pfvm::wire::ethernet::{Framing, framing};
+
+use crate::frames::LARGE_BYTES;
+use crate::judge::Judge;
+use crate::module::{Core, Module};
+use crate::offload;
+use crate::os::Os;
+use crate::sys::life;
+use crate::sys::list::{Chain, Frame, List};
+use crate::sys::slots;
+
+/// Lists looked at before the lock is given back.
+pub const BATCH: usize = 32;
+/// Bytes of a frame the edge may write to: its header and what the engine wants of the packet.
+pub const WINDOW: usize = LONGEST + Packet::WINDOW;
+/// Pieces of a frame behind the window that are lent as they are; a frame of more is gathered first.
+const PIECES: usize = 16;
+/// Bytes of the largest frame that is gathered.
+const GATHERED: usize = LARGE_BYTES as usize;
+
+/// Where frames are laid while they are looked at.
+#[derive(Debug)]
+pub struct Bench {
+    /// Headroom and the first bytes.
+    window: alloc::vec::Vec<u8>,
+    /// The same as they came.
+    before: alloc::vec::Vec<u8>,
+}
+
+impl Bench {
+    /// `None` when there is no room.
+    #[must_use]
+    pub fn new() -> Option<Self> {
+        let room = |n: usize| {
+            let mut v = alloc::vec::Vec::new();
+            v.try_reserve_exact(n).ok()?;
+            v.resize(n, 0);
+            Some(v)
+        };
+        Some(Self { window: room(HEADROOM.saturating_add(GATHERED))?, before: room(WINDOW)? })
+    }
+}
+
+/// What became of the lists of one batch.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// Straight on, in order.
+    pub through: Chain,
+    /// Back to where they came from.
+    pub back: Chain,
+    /// Elsewhere: copies of our own, each naming its module and direction.
+    pub staged: Chain,
+}
+
+/// What becomes of one frame.
+enum Verdict {
+    /// On as it is.
+    Plain,
+    /// On as a copy.
+    Copy(List),
+    /// Not on.
+    Gone,
+}
+
+/// Takes frames for elsewhere, with the lock held.
+pub struct Staging<'s, O: Os + 'static, J: Judge + 'static> {
+    pub(crate) os: &'s O,
+    pub(crate) modules: &'s [Option<crate::sys::modules::Ref<Module<O, J>>>],
+    pub(crate) staged: &'s mut Chain,
+}
+
+impl<O: Os, J: Judge> Sink for Staging<'_, O, J> {
+    fn frame(&mut self, exit: Exit, parts: &[&[u8]], offload: &Offload, _: Af) -> bool {
+        let (port, up) = match exit {
+            Exit::Stack(port) => (port, true),
+            Exit::Wire(port) => (port, false),
+            // The neighbour is not known, and a filter has nobody to ask.
+            Exit::Resolve(..) => return false,
+        };
+        let found = self.modules.iter().flatten().find(|m| m.get().port() == port);
+        let Some(module) = found.map(|m| m.get()) else { return false };
+        // What a card was to do for another way is done here; segments of another way cannot be.
+        let whole = match offload.meta.l4 {
+            Checksum::Complete | Checksum::Validated => true,
+            Checksum::Bad | Checksum::Partial | Checksum::Absent => up && offload.meta.l4 == Checksum::Bad,
+        };
+        if !whole || offload.meta.segments != Segments::One {
+            return false;
+        }
+        let Some(list) = module.own(self.os, parts) else { return false };
+        slots::set_way(&list, module.address(), up);
+        self.staged.push(list);
+        true
+    }
+}
+
+/// The facts of a frame of a list.
+fn facts(side: Side, list: &List, frame: &[u8], length: usize) -> Offload {
+    match side {
+        Side::Wire => {
+            let mut facts = offload::of_receive(list);
+            let joined = offload::joined(list);
+            if joined > 1 {
+                // The size of one is not said: that of all but the last, at most.
+                let size = u16::try_from(length.div_ceil(joined)).unwrap_or(u16::MAX);
+                facts.meta.segments = Segments::Tcp { mss: size };
+            }
+            facts
+        }
+        Side::Stack => {
+            let mut facts = offload::of_send(list);
+            if facts.meta.l4 == Checksum::Partial {
+                (facts.start, facts.offset) = transport(frame);
+                facts.headers = if facts.meta.segments == Segments::One { 0 } else { facts.start.saturating_add(20) };
+            }
+            facts
+        }
+    }
+}
+
+/// Where the transport header of a frame begins, and where its checksum stands in it.
+fn transport(frame: &[u8]) -> (u16, u16) {
+    let Framing::Ip { af, offset, .. } = framing(frame) else { return (0, 0) };
+    let byte = |at: usize| frame.get(offset.saturating_add(at)).copied().unwrap_or(0);
+    let (header, proto) = match af {
+        Af::Inet => (usize::from(byte(0) & 0x0f).saturating_mul(4), byte(9)),
+        Af::Inet6 => (40, byte(6)),
+    };
+    let start = u16::try_from(offset.saturating_add(header)).unwrap_or(0);
+    (start, if proto == pfvm::packet::proto::UDP { 6 } else { 16 })
+}
+
+/// A frame laid on the bench: how much of it in the window, and whether that is all.
+struct Laid<'p> {
+    window: usize,
+    rest: [&'p [u8]; PIECES],
+    pieces: usize,
+}
+
+/// Lays a frame on the bench. `None` when a piece cannot be mapped or the frame is too long to be gathered.
+fn lay<'p, O: Os>(os: &'p O, frame: &Frame<'p>, bench: &mut Bench) -> Option<Laid<'p>> {
+    let into = bench.window.get_mut(HEADROOM..)?;
+    let mut laid = Laid { window: 0, rest: [&[]; PIECES], pieces: 0 };
+    let wanted = WINDOW.min(frame.len());
+    for piece in frame.pieces(os) {
+        let piece = piece?;
+        let now = piece.len().min(wanted.saturating_sub(laid.window));
+        let (head, tail) = piece.split_at_checked(now)?;
+        into.get_mut(laid.window..)?.get_mut(..now)?.copy_from_slice(head);
+        laid.window = laid.window.saturating_add(now);
+        if !tail.is_empty() {
+            *laid.rest.get_mut(laid.pieces)? = tail;
+            laid.pieces = laid.pieces.saturating_add(1);
+        }
+    }
+    Some(laid)
+}
+
+/// Gathers a frame of too many pieces in the window.
+fn gather<'p, O: Os>(os: &'p O, frame: &Frame<'p>, bench: &mut Bench) -> Option<Laid<'p>> {
+    let into = bench.window.get_mut(HEADROOM..)?;
+    let mut at = 0_usize;
+    for piece in frame.pieces(os) {
+        let piece = piece?;
+        into.get_mut(at..)?.get_mut(..piece.len())?.copy_from_slice(piece);
+        at = at.saturating_add(piece.len());
+    }
+    Some(Laid { window: at, rest: [&[]; PIECES], pieces: 0 })
+}
+
+impl<O: Os, J: Judge> Module<O, J> {
+    /// A frame of our own, over which a stay is held until it is back.
+    pub(crate) fn own(&self, os: &O, parts: &[&[u8]]) -> Option<List> {
+        let stay = self.gate.enter()?;
+        match self.frames.take(os, parts) {
+            Some(list) => {
+                life::into_memory(stay);
+                Some(list)
+            }
+            None => {
+                // The gate was entered with a stay of the caller's outstanding: this is never the last to leave.
+                let _last = self.gate.leave(stay);
+                None
+            }
+        }
+    }
+
+    /// Decides about one list.
+    pub(crate) fn one(&self, core: &mut Core<O, J>, side: Side, list: List, batch: &mut Batch) {
+        let mut made = Chain::new();
+        let mut others = 0_usize;
+        for (n, frame) in list.frames().enumerate() {
+            match self.frame(core, side, &list, &frame, &mut batch.staged) {
+                Verdict::Plain if others == 0 => {}
+                Verdict::Plain => self.as_it_is(core, side, &list, &frame, &mut made),
+                verdict => {
+                    if others == 0 {
+                        // The first that does not go on in the list: those before it cannot, either.
+                        for before in list.frames().take(n) {
+                            self.as_it_is(core, side, &list, &before, &mut made);
+                        }
+                    }
+                    others = others.saturating_add(1);
+                    if let Verdict::Copy(copy) = verdict {
+                        made.push(copy);
+                    }
+                }
+            }
+        }
+        if others == 0 {
+            return batch.through.push(list);
+        }
+        self.replaced(side, list, made, batch);
+    }
+
+    /// The list does not go on itself: its copies do.
+    fn replaced(&self, side: Side, mut list: List, mut made: Chain, batch: &mut Batch) {
+        if side == Side::Stack && !made.is_empty() {
+            list.set_status(crate::sys::code::SUCCESS);
+            list.set_children(i32::try_from(made.len()).unwrap_or(i32::MAX));
+            let parent = list.into_raw();
+            while let Some(copy) = made.pop() {
+                slots::set_parent(&copy, parent);
+                batch.through.push(copy);
+            }
+            return;
+        }
+        if side == Side::Stack {
+            list.set_status(crate::sys::code::SEND_ABORTED);
+        }
+        batch.back.push(list);
+        batch.through.append(made);
+    }
+
+    /// A copy of a frame that passes as it is, because its list does not go on.
+    fn as_it_is(&self, core: &mut Core<O, J>, side: Side, list: &List, frame: &Frame<'_>, made: &mut Chain) {
+        let Some(laid) = gather(self.os(), frame, &mut core.bench) else { return };
+        let end = HEADROOM.saturating_add(laid.window);
+        let Some(bytes) = core.bench.window.get(HEADROOM..end) else { return };
+        if let Some(mut copy) = self.own(self.os(), &[bytes]) {
+            self.dress(side, &mut copy, list);
+            made.push(copy);
+        }
+    }
+
+    /// Gives a copy the out-of-band data of the list its frame came in.
+    fn dress(&self, side: Side, copy: &mut List, list: &List) {
+        match side {
+            Side::Stack => self.os().copy_send_info(copy, list),
+            Side::Wire => self.os().copy_receive_info(copy, list),
+        }
+    }
+
+    /// Decides about one frame.
+    fn frame(&self, core: &mut Core<O, J>, side: Side, list: &List, frame: &Frame<'_>, staged: &mut Chain) -> Verdict {
+        let os = self.os();
+        let laid = match lay(os, frame, &mut core.bench) {
+            Some(laid) => laid,
+            None => match gather(os, frame, &mut core.bench) {
+                Some(laid) => laid,
+                None => return Verdict::Gone,
+            },
+        };
+        let end = HEADROOM.saturating_add(laid.window);
+        let kept = laid.window.min(WINDOW);
+        let Core { judge, bench, modules } = core;
+        let (Some(window), Some(before)) = (bench.window.get_mut(..end), bench.before.get_mut(..kept)) else {
+            return Verdict::Gone;
+        };
+        let Some(now) = window.get(HEADROOM..).and_then(|w| w.get(..kept)) else { return Verdict::Gone };
+        before.copy_from_slice(now);
+        let facts = facts(side, list, before, frame.len());
+        let rest = laid.rest.get(..laid.pieces).unwrap_or_default();
+        let lent = Lent { window, head: HEADROOM, rest };
+        let entry = Entry { port: self.port(), side };
+        let fate = {
+            let mut sink = Staging { os, modules, staged };
+            judge.frame(entry, lent, facts, &mut sink)
+        };
+        let Fate::Pass(going) = fate else { return Verdict::Gone };
+        let straight = match side {
+            Side::Stack => Exit::Wire(self.port()),
+            Side::Wire => Exit::Stack(self.port()),
+        };
+        if going.exit != straight {
+            let parts = parts(window, &laid, &going);
+            let mut sink = Staging { os, modules, staged };
+            let _sent = sink.frame(going.exit, parts.get(), &going.offload, going.af);
+            return Verdict::Gone;
+        }
+        if untouched(window, before, &going, frame.len()) {
+            return Verdict::Plain;
+        }
+        let parts = parts(window, &laid, &going);
+        let Some(mut copy) = self.own(os, parts.get()) else { return Verdict::Gone };
+        self.dress(side, &mut copy, list);
+        match side {
+            Side::Stack => {
+                let by = isize::from_ne_bytes(usize::from(going.offload.start).to_ne_bytes())
+                    .saturating_sub(isize::from_ne_bytes(usize::from(facts.start).to_ne_bytes()));
+                if by != 0 {
+                    offload::moved(&mut copy, by);
+                    offload::set_family(&mut copy, going.af == Af::Inet6);
+                }
+            }
+            Side::Wire => offload::forget_hash(&mut copy),
+        }
+        Verdict::Copy(copy)
+    }
+}
+
+/// Whether a frame goes on byte for byte as it came; padding behind its packet may stay.
+fn untouched(window: &[u8], before: &[u8], going: &Going, came: usize) -> bool {
+    let Some(now) = window.get(HEADROOM..) else { return false };
+    let n = before.len().min(going.len);
+    // A gathered frame may have been written to beyond what was kept: then it is taken as touched.
+    going.head == HEADROOM && going.len <= came && now.get(..n) == before.get(..n) && now.len() <= before.len()
+}
+
+/// Parts of a frame that leaves.
+struct Parts<'p> {
+    all: [&'p [u8]; PIECES + 1],
+    count: usize,
+}
+
+impl<'p> Parts<'p> {
+    fn get(&self) -> &[&'p [u8]] {
+        self.all.get(..self.count).unwrap_or_default()
+    }
+}
+
+/// The frame as it goes: the window from its head, then what was lent, cut to its length.
+fn parts<'p>(window: &'p [u8], laid: &Laid<'p>, going: &Going) -> Parts<'p> {
+    let mut out = Parts { all: [&[]; PIECES + 1], count: 0 };
+    let first = window.get(going.head..).unwrap_or_default();
+    let rest = laid.rest.get(..laid.pieces).unwrap_or_default();
+    let mut left = going.len;
+    for part in core::iter::once(first).chain(rest.iter().copied()) {
+        let part = part.get(..part.len().min(left)).unwrap_or_default();
+        left = left.saturating_sub(part.len());
+        if let Some(to) = out.all.get_mut(out.count) {
+            *to = part;
+            out.count = out.count.saturating_add(1);
+        }
+    }
+    out
+}

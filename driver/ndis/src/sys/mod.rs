@@ -1,0 +1,18 @@
+//! NDIS 6 and NT as this driver needs them: layouts, constants, and the only unsafe code of the crate.
+//!
+//! The layouts are those of NDIS 6.30 for 64-bit Windows, x64 and ARM64 alike, each held by assertions at compile time
+//! on every machine this is built on. wdk-sys has no NDIS, hence these.
+//!
+//! Holds [`layout`] (structures), [`code`] (constants), [`list`] (buffer lists as owned values), [`lock`] (a value behind
+//! a spin lock), [`life`] (what keeps a module from going away while something of it is under way).
+//!
+//! **Invariant:** a structure that NDIS hands over is read within its `Header.Size` only.
+
+pub mod code;
+pub mod layout;
+pub mod life;
+pub mod list;
+pub mod lock;
+pub mod modules;
+pub mod requests;
+pub mod slots;

@@ -1,0 +1,166 @@
+//! What runs on Windows, built where there is none: the driver, its mock for Wine, the commands.
+
+pub(crate) mod imports;
+pub(crate) mod kit;
+pub(crate) mod run;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use run::{Failure, output, run};
+
+/// A processor the driver is built for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arch {
+    /// x86-64.
+    X64,
+    /// ARM64.
+    Arm64,
+}
+
+impl Arch {
+    /// Both.
+    pub(crate) const ALL: [Self; 2] = [Self::X64, Self::Arm64];
+
+    /// Rust's name of the target.
+    #[must_use]
+    pub(crate) const fn target(self) -> &'static str {
+        match self {
+            Self::X64 => "x86_64-pc-windows-msvc",
+            Self::Arm64 => "aarch64-pc-windows-msvc",
+        }
+    }
+
+    /// The WDK's name.
+    #[must_use]
+    pub(crate) const fn wdk(self) -> &'static str {
+        match self {
+            Self::X64 => "x64",
+            Self::Arm64 => "ARM64",
+        }
+    }
+
+    /// llvm-dlltool's name.
+    #[must_use]
+    pub(crate) const fn dlltool(self) -> &'static str {
+        match self {
+            Self::X64 => "i386:x86-64",
+            Self::Arm64 => "arm64",
+        }
+    }
+}
+
+/// Target of the commands on Linux: the libraries it is linked with are mingw's.
+pub(crate) const COMMANDS: &str = "x86_64-pc-windows-gnu";
+
+/// The repository.
+#[must_use]
+pub(crate) fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().and_then(Path::parent).unwrap_or(here).to_path_buf()
+}
+
+/// Where everything made for Windows is put.
+#[must_use]
+pub(crate) fn out() -> PathBuf {
+    root().join("target/windows")
+}
+
+/// Rust targets that are missing are installed.
+fn targets(names: &[&str]) -> Result<(), Failure> {
+    let there = output(Command::new("rustup").args(["target", "list", "--installed"]))?;
+    let missing: Vec<&&str> = names.iter().filter(|name| !there.lines().any(|line| line == **name)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    run(Command::new("rustup").args(["target", "add"]).args(missing))
+}
+
+/// A folder under `/usr/lib` that begins so.
+fn installed(prefix: &str, inside: &str) -> Result<PathBuf, Failure> {
+    let entries = std::fs::read_dir("/usr/lib").map_err(|error| format!("/usr/lib: {error}"))?;
+    let mut found: Vec<PathBuf> = entries
+        .flatten()
+        .filter(|e| e.file_name().to_string_lossy().starts_with(prefix))
+        .map(|e| e.path().join(inside))
+        .filter(|path| path.exists())
+        .collect();
+    found.sort();
+    found.pop().ok_or_else(|| format!("/usr/lib/{prefix}*/{inside}: not there (tools/ci-setup installs it)"))
+}
+
+/// clang's own headers, which bindgen needs.
+fn clang_headers() -> Result<PathBuf, Failure> {
+    let clang = installed("llvm-", "lib/clang")?;
+    let entries = std::fs::read_dir(&clang).map_err(|error| format!("{}: {error}", clang.display()))?;
+    let found = entries.flatten().map(|e| e.path().join("include")).find(|path| path.join("stddef.h").exists());
+    found.ok_or_else(|| format!("{}: no headers (libclang-common-*-dev)", clang.display()))
+}
+
+/// Cargo for a package of ours that is no member of the workspace, linked by lld-link.
+fn cargo(package: &str, arch: Arch, target_dir: &Path) -> Command {
+    let root = root();
+    let mut cargo = Command::new("cargo");
+    let linker = format!("CARGO_TARGET_{}_LINKER", arch.target().replace('-', "_").to_uppercase());
+    let home = std::env::var("CARGO_HOME").or_else(|_| std::env::var("HOME").map(|home| format!("{home}/.cargo")));
+    let flags = [
+        "-Ctarget-feature=+crt-static".to_owned(),
+        format!("--remap-path-prefix={}=planb", root.display()),
+        format!("--remap-path-prefix={}=cargo", home.unwrap_or_default()),
+    ];
+    cargo
+        .args(["build", "--release", "--target", arch.target(), "--target-dir"])
+        .arg(target_dir)
+        .current_dir(root.join(package))
+        .env(linker, "lld-link")
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
+        .env_remove("RUSTFLAGS");
+    cargo
+}
+
+/// Builds `planb.sys` for a processor and gives its path.
+///
+/// # Errors
+/// Whatever cargo says.
+pub(crate) fn driver(kit: &kit::Kit, arch: Arch, target_dir: &Path) -> Result<PathBuf, Failure> {
+    let mut cargo = cargo("driver/ndis/planb", arch, target_dir);
+    cargo.arg("--config").arg(format!("patch.crates-io.wdk-build.path={:?}", kit.wdk_build));
+    cargo
+        .env("WDKContentRoot", &kit.content)
+        .env("LIBCLANG_PATH", installed("llvm-", "lib/libclang.so.1").map(|p| p.parent().unwrap_or(&p).to_path_buf())?)
+        .env("BINDGEN_EXTRA_CLANG_ARGS", format!("-fgnuc-version=4.2.1 -isystem {}", clang_headers()?.display()));
+    run(&mut cargo)?;
+    let built = target_dir.join(arch.target()).join("release/planb.exe");
+    let to = out().join(arch.wdk()).join("planb.sys");
+    run::write(&to, &run::read(&built)?)?;
+    Ok(to)
+}
+
+/// Builds the mock of NDIS that Wine loads, and gives its path.
+///
+/// # Errors
+/// Whatever cargo says.
+pub(crate) fn mock(target_dir: &Path) -> Result<PathBuf, Failure> {
+    run(&mut cargo("driver/mock/pe", Arch::X64, target_dir))?;
+    let built = target_dir.join(Arch::X64.target()).join("release");
+    let to = out().join("wine/ndis.sys");
+    run::write(&to, &run::read(&built.join("ndis.exe"))?)?;
+    Ok(to)
+}
+
+/// `cargo xtask driver`: everything that runs on Windows.
+///
+/// # Errors
+/// What failed.
+pub(crate) fn build(arguments: &[String]) -> Result<(), Failure> {
+    let x64_only = arguments.iter().any(|a| a == "--x64");
+    let arches: &[Arch] = if x64_only { &[Arch::X64] } else { &Arch::ALL };
+    targets(&[Arch::X64.target(), Arch::Arm64.target(), COMMANDS])?;
+    let kit = kit::make(&out())?;
+    let target_dir = root().join("driver/ndis/planb/target");
+    for arch in arches {
+        println!("{}", driver(&kit, *arch, &target_dir)?.display());
+    }
+    println!("{}", mock(&root().join("driver/mock/pe/target"))?.display());
+    Ok(())
+}
