@@ -153,7 +153,8 @@ pub fn free_list(list: *mut NetBufferList, pieces: bool) {
     let mut frame = unsafe { (*list).first };
     while !frame.is_null() {
         // SAFETY: frames of the list.
-        let (next, mut mdl) = unsafe { ((*frame).next, (*frame).mdl_chain) };
+        let f = unsafe { &*frame };
+        let (next, mut mdl) = (f.next, f.mdl_chain);
         while pieces && !mdl.is_null() {
             // SAFETY: pieces of the frame.
             let m = unsafe { &*mdl };
@@ -257,8 +258,10 @@ pub fn request(kind: i32, oid: u32) -> *mut OidRequest {
 #[must_use]
 pub fn clone_request(request: *mut OidRequest) -> *mut OidRequest {
     let clone: *mut OidRequest = zeroed();
-    // SAFETY: both live.
-    unsafe { clone.write(request.read()) };
+    // SAFETY: the request is alive.
+    let whole = unsafe { request.read() };
+    // SAFETY: just made.
+    unsafe { clone.write(whole) };
     // SAFETY: just made.
     unsafe { (*clone).source = [core::ptr::null_mut::<core::ffi::c_void>() as Ptr; 2] };
     clone
