@@ -8,8 +8,14 @@ use std::process::{Command, ExitCode};
 type Own = fn(&[String]) -> Result<(), String>;
 
 /// Such tasks: name, what it does, what it runs.
-const OWN: &[(&str, &str, Own)] =
-    &[("driver", "builds planb.sys and what goes with it, for Windows (--x64: not for ARM64)", windows::build)];
+const OWN: &[(&str, &str, Own)] = &[
+    ("driver", "builds planb.sys and what goes with it, for Windows (--x64: not for ARM64)", windows::build),
+    (
+        "wine",
+        "runs the built planb.sys under Wine and compares it with pfsim (a number: so many rounds)",
+        windows::wine::prove,
+    ),
+];
 
 /// Tasks: name, what it does, what it runs with which environment.
 const TASKS: &[Task] = &[

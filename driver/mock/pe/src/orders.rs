@@ -184,7 +184,7 @@ pub unsafe fn detach(n: usize) {
     with(|s| s.modules[n].used = false);
 }
 
-/// A frame for the filter: cut in two at `cut`, the second piece not mapped.
+/// A frame for the filter: cut in two at `cut`. Both pieces are mapped: Wine cannot map one.
 unsafe fn frame(order: &[u8]) -> Option<()> {
     let (n, below) = (*order.get(1)? as usize, *order.get(2)? != 0);
     let cut = usize::from(*order.get(3)?) | usize::from(*order.get(4)?) << 8;
@@ -194,8 +194,8 @@ unsafe fn frame(order: &[u8]) -> Option<()> {
     let (filter, context) = with(|s| (s.filter, s.modules[n].context));
     unsafe {
         let (head, tail) = bytes.split_at(cut);
-        let first = piece(head, true);
-        (*first).next = piece(tail, false);
+        let first = piece(head);
+        (*first).next = piece(tail);
         let list = new_list(first, 0, bytes.len() as u32);
         if cut == 0 {
             (*(*list).first).current_mdl = (*first).next;
@@ -215,11 +215,11 @@ unsafe fn frame(order: &[u8]) -> Option<()> {
     Some(())
 }
 
-unsafe fn piece(bytes: &[u8], mapped: bool) -> *mut Mdl {
+unsafe fn piece(bytes: &[u8]) -> *mut Mdl {
     unsafe {
         let at = zeroed(bytes.len().max(1));
         at.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
-        new_mdl(at, bytes.len() as u32, mapped)
+        new_mdl(at, bytes.len() as u32, true)
     }
 }
 

@@ -129,7 +129,7 @@ fn libraries(content: &Path, arch: Arch) -> Result<(), Failure> {
         let stem = module.split('.').next().unwrap_or(module);
         library(&folder, stem, module, names, arch)?;
     }
-    for empty in ["hal", "wmilib", "BufferOverflowFastFailK"] {
+    for empty in ["hal", "wmilib", "BufferOverflowFastFailK", "arm64rt"] {
         library(&folder, empty, "ntoskrnl.exe", &["memset"], arch)?;
     }
     Ok(())

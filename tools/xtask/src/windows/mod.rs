@@ -3,6 +3,7 @@
 pub(crate) mod imports;
 pub(crate) mod kit;
 pub(crate) mod run;
+pub(crate) mod wine;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -146,6 +147,16 @@ pub(crate) fn mock(target_dir: &Path) -> Result<PathBuf, Failure> {
     let to = out().join("wine/ndis.sys");
     run::write(&to, &run::read(&built.join("ndis.exe"))?)?;
     Ok(to)
+}
+
+/// Builds the program that hands requests to devices, and gives its path.
+///
+/// # Errors
+/// Whatever cargo says.
+pub(crate) fn feed() -> Result<PathBuf, Failure> {
+    let package = root().join("driver/mock/feed");
+    run(Command::new("cargo").args(["build", "--quiet", "--release", "--target", COMMANDS]).current_dir(&package))?;
+    Ok(package.join("target").join(COMMANDS).join("release/feed.exe"))
 }
 
 /// `cargo xtask driver`: everything that runs on Windows.
