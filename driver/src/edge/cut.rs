@@ -13,6 +13,7 @@ use pfvm::rule::Af;
 use pfvm::wire::checksum::{self, Sum};
 use pfvm::wire::{Field, Ipv4};
 
+use crate::edge::ether::copy;
 use crate::edge::offload::Offload;
 
 /// Writes the checksum the card was to write: the sum of all from `start` on, complemented. `front` is where the packet
@@ -45,7 +46,7 @@ fn copied_options(options: &[u8], room: &mut [u8; 40]) -> usize {
         if kind & 0x80 != 0
             && let Some(to) = room.get_mut(len..len.saturating_add(size))
         {
-            to.copy_from_slice(option);
+            copy(to, option);
             len = len.saturating_add(size);
         }
         at = end;
@@ -79,7 +80,7 @@ pub fn fragment4(packet: &Packet<'_>, mtu: usize, room: &mut [u8], mut each: imp
         let end = head.checked_add(len)?;
         let out = room.get_mut(..end)?;
         packet.read(0, out.get_mut(..20)?).then_some(())?;
-        out.get_mut(20..head)?.copy_from_slice(opts);
+        copy(out.get_mut(20..head)?, opts);
         packet.read(from, out.get_mut(head..)?).then_some(())?;
         let done = from.checked_add(len)?;
         // A fragment that is cut again keeps its own place and "more fragments".

@@ -48,7 +48,7 @@ impl Ether {
         };
         let mut bytes = [0; LONGEST];
         match (bytes.get_mut(..offset), frame.get(..offset)) {
-            (Some(to), Some(from)) => to.copy_from_slice(from),
+            (Some(to), Some(from)) => copy(to, from),
             _ => return Framed::Truncated,
         }
         Framed::Ip(Self { bytes, len: offset, vlan }, af)
@@ -146,6 +146,13 @@ impl Ether {
         self.set_family(af);
         self.set_payload(packet.len());
         packet.grow_front(self.len) && packet.write(0, self.bytes())
+    }
+}
+
+/// Copies as many bytes as both have.
+pub(super) fn copy(to: &mut [u8], from: &[u8]) {
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = *from;
     }
 }
 

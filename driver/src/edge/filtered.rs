@@ -5,7 +5,7 @@ use pfvm::host::Random;
 use pfvm::packet::{Packet, PacketDesc, PktMeta};
 use pfvm::rule::{Addr, Af};
 
-use crate::edge::ether::Mac;
+use crate::edge::ether::{Mac, copy};
 use crate::edge::{Around, Hop, Made, Way};
 use crate::filter::Filter;
 use crate::platform::Platform;
@@ -69,7 +69,7 @@ impl<P: Platform, N: Neighbours> Around for Filtered<'_, P, N> {
     fn take_made(&mut self, room: &mut [u8]) -> Option<Made> {
         let made = self.filter.outbox.take()?;
         let bytes = made.bytes();
-        room.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        copy(room.get_mut(..bytes.len())?, bytes);
         Some(Made { len: bytes.len(), af: made.af, generated: made.generated, tag: made.tag })
     }
 }

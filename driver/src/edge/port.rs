@@ -100,6 +100,9 @@ impl Ports {
             Some(slot) => *slot = Some(port),
             None => {
                 self.list.try_reserve(1).map_err(|_| err)?;
+                if self.list.len() == self.list.capacity() {
+                    return Err(err);
+                }
                 self.list.push(Some(port));
             }
         }

@@ -9,6 +9,8 @@ extern crate alloc;
 #[cfg(not(feature = "canary"))]
 mod control;
 #[cfg(not(feature = "canary"))]
+mod edge;
+#[cfg(not(feature = "canary"))]
 mod engine;
 #[cfg(not(feature = "canary"))]
 mod machine;
