@@ -88,7 +88,8 @@ impl<T: Copy> Ring<T> {
     /// The first number a reader gets who asks for this one: the oldest for 0 or what is gone, the next for `u64::MAX`.
     #[must_use]
     pub fn from(&self, cursor: u64) -> u64 {
-        cursor.clamp(self.oldest(), self.next)
+        // Not `clamp`, which panics where its bounds are the wrong way round.
+        cursor.max(self.oldest()).min(self.next)
     }
 }
 
