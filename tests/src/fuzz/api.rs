@@ -157,6 +157,7 @@ pub fn samples() -> Vec<Vec<u8>> {
         Request::SetTrace { filter: &[0, 0, 0, 1] },
         Request::Facts { cursor },
         Request::SetFacts { ticket: 1 },
+        Request::Host,
     ];
     requests.iter().map(message).collect()
 }

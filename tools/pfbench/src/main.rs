@@ -7,6 +7,7 @@ mod filter;
 mod forward;
 mod load;
 mod mix;
+mod reload;
 
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -85,6 +86,18 @@ enum Mode {
         #[arg(long)]
         alone: bool,
     },
+    /// Loads rules again and again while packets flow; fails when a packet or a state is lost.
+    Reload {
+        /// Rules.
+        #[arg(default_value_t = 10_000)]
+        rules: usize,
+        /// Loads.
+        #[arg(default_value_t = 1000)]
+        loads: usize,
+        /// States.
+        #[arg(long, default_value_t = 10_000)]
+        flows: u16,
+    },
 }
 
 /// One cell of a table.
@@ -118,6 +131,7 @@ fn main() -> std::process::ExitCode {
         Mode::Newconn { cell, nat: false } => engine(forward::Mode::Newconn, &cell),
         Mode::Newconn { cell, nat: true } => engine(forward::Mode::NewconnNat, &cell),
         Mode::Rules { cell, alone: false } => engine(forward::Mode::Rules, &cell),
+        Mode::Reload { rules, loads, flows } => reload::run(rules, loads, flows),
         Mode::Rules { cell, alone: true } => load::rules(cell.n as usize, cell.passes),
     };
     match done {

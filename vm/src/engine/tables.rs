@@ -228,7 +228,8 @@ impl TableSet {
         let name = program.text(t.name).as_bytes();
         let fixed = t.flags.has(TableFlags::AUTOMATIC);
         if let TableKind::Dynamic { iface, mods, prefix } = &t.kind {
-            let at = self.plan_make(plan, DYNAMIC, &dynamic_name(name, *mods, *prefix)?, t.flags)?;
+            let of = program.iface(*iface).map_or("", |r| program.text(*r)).as_bytes();
+            let at = self.plan_make(plan, DYNAMIC, &dynamic_name(of, *mods, *prefix)?, t.flags)?;
             let slot = plan.named(&self.names, at).map(|n| n.slot);
             plan.mark_dynamic(&self.names, at);
             let Some(slot) = slot.filter(|s| plan.fills.iter().all(|f| f.slot != *s)) else { return Ok(()) };
@@ -280,8 +281,9 @@ impl TableSet {
         let own = own_path(program, t);
         let defined = t.flags.has(TableFlags::DEFINED) || t.flags.has(TableFlags::AUTOMATIC);
         let path = match &t.kind {
-            TableKind::Dynamic { mods, prefix, .. } => {
-                let at = self.plan_make(plan, DYNAMIC, &dynamic_name(name, *mods, *prefix)?, t.flags)?;
+            TableKind::Dynamic { iface, mods, prefix } => {
+                let of = program.iface(*iface).map_or("", |r| program.text(*r)).as_bytes();
+                let at = self.plan_make(plan, DYNAMIC, &dynamic_name(of, *mods, *prefix)?, t.flags)?;
                 return plan.named(&self.names, at).map(|n| n.slot).ok_or(OutOfMemory { what: "tables", count: 1 });
             }
             TableKind::Named if defined || plan.is_there(&self.names, own, name) => own,

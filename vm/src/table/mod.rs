@@ -625,18 +625,17 @@ impl Tables {
                 flipped = true;
                 changes.changed = changes.changed.saturating_add(1);
             }
-            let fresh = node.flags & flag::MARK == 0;
+            // A weight that is given replaces; none leaves the one there is.
+            let weighs = node.flags & flag::MARK == 0 && entry.weight != 0;
             node.flags |= flag::MARK;
-            let was = node.flags & flag::COST != 0;
-            if fresh {
-                node.weight = entry.weight.max(1);
-                node.flags = if entry.weight == 0 { node.flags & !flag::COST } else { node.flags | flag::COST };
+            let gained = weighs && node.flags & flag::COST == 0;
+            if weighs {
+                reweigh |= before.is_some() && (gained || node.weight != entry.weight);
+                node.weight = entry.weight;
+                node.flags |= flag::COST;
             }
-            let (gained, lost) = (fresh && !was && entry.weight != 0, fresh && was && entry.weight == 0);
-            reweigh |= before.is_some();
             let Some(table) = self.table_mut(slot) else { continue };
-            let cost = table.weights.cost_entries.saturating_add(u32::from(gained));
-            table.weights.cost_entries = cost.saturating_sub(u32::from(lost));
+            table.weights.cost_entries = table.weights.cost_entries.saturating_add(u32::from(gained));
             if flipped {
                 let n = table.negated;
                 table.negated = if entry.not { n.saturating_add(1) } else { n.saturating_sub(1) };
