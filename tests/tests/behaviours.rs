@@ -55,3 +55,23 @@ fn behaviours() {
     }
     assert!(failed.is_empty(), "{} scripts do not hold", failed.len());
 }
+
+/// What pf does in corners, one script each, checked against pf.c by reading.
+#[test]
+fn corners() {
+    let mut files: Vec<_> =
+        std::fs::read_dir(tests::project("tests/corpus/corners")).unwrap().map(|e| e.unwrap().path()).collect();
+    files.sort();
+    let mut failed = Vec::new();
+    for path in &files {
+        let wrong = match Script::parse(&std::fs::read_to_string(path).unwrap()) {
+            Ok(script) => run(&script),
+            Err(e) => vec![e],
+        };
+        if !wrong.is_empty() {
+            failed.push(format!("{}:\n    {}", path.file_stem().unwrap().to_string_lossy(), wrong.join("\n    ")));
+        }
+    }
+    println!("{} of {} corners hold", files.len() - failed.len(), files.len());
+    assert!(failed.is_empty() && files.len() >= 20, "\n{}", failed.join("\n"));
+}
