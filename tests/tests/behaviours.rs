@@ -12,6 +12,12 @@ fn numbers(name: &str) -> impl Iterator<Item = u32> + '_ {
     name.split('_').map_while(|part| part.strip_prefix('b')?.parse().ok())
 }
 
+/// Rows the tests of `live.rs` are named for; that they hold is for `cargo test -p tests live` to say.
+fn live() -> BTreeSet<u32> {
+    let names = include_str!("live.rs").lines().filter_map(|l| l.trim_start().strip_prefix("fn "));
+    names.flat_map(numbers).collect()
+}
+
 #[test]
 fn behaviours() {
     let folder = tests::project("tests/corpus/behaviours");
@@ -44,8 +50,27 @@ fn behaviours() {
             failed.insert(name, wrong);
         }
     }
-    println!("{} of {ROWS} behaviours hold, {} are listed as not to be had here", rows.len(), absent.len());
-    let both: Vec<_> = rows.iter().map(|n| format!("b{n:03}")).filter(|n| absent.contains_key(n)).collect();
+    let live = live();
+    let all = rows.union(&live).count();
+    println!(
+        "{} of {ROWS} behaviours hold as scripts, {} have a live test: {all} together; {} are listed with a reason",
+        rows.len(),
+        live.len(),
+        absent.len()
+    );
+    if only.is_empty()
+        && let Some(catalogue) = tests::shared("pf/behaviours.md")
+    {
+        let text = std::fs::read_to_string(catalogue).unwrap();
+        let wanted = text.lines().filter_map(|l| l.strip_prefix("- **B")?.get(..3)?.parse().ok());
+        let wanted: BTreeSet<u32> = wanted.collect();
+        let missing: Vec<_> = wanted
+            .iter()
+            .filter(|n| !rows.contains(n) && !live.contains(n) && !absent.contains_key(&format!("b{n:03}")))
+            .collect();
+        assert_eq!((wanted.len(), missing), (ROWS, Vec::new()), "rows that nothing speaks of");
+    }
+    let both: Vec<_> = rows.union(&live).map(|n| format!("b{n:03}")).filter(|n| absent.contains_key(n)).collect();
     assert!(both.is_empty(), "listed as absent, yet there: {both:?}");
     for (name, wrong) in &failed {
         println!("{name}:");

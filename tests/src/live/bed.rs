@@ -62,7 +62,7 @@ pub fn program(name: &str) -> PathBuf {
             folder.pop();
         }
         let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "-p", "pfd", "-p", "pfload", "--bins"]).current_dir(project("."));
+        build.args(["build", "--quiet", "-p", "pfd", "-p", "pfload", "-p", "pfc", "--bins"]).current_dir(project("."));
         if folder.ends_with("release") {
             build.arg("--release");
         }
@@ -132,7 +132,8 @@ impl Bed {
     fn start(&mut self, plan: Plan, rules: &str) {
         let file = self.write("pf.conf", rules);
         let line = format!(
-            "{} -p {} --rules {} --attach int0 --attach ext0 {} >{} 2>&1",
+            "env PFD_RUN={} {} -p {} --rules {} --attach int0 --attach ext0 {} >{} 2>&1",
+            self.folder.path().join("run").display(),
             program("pfd").display(),
             self.socket().display(),
             file.display(),

@@ -79,7 +79,7 @@ impl<'s> Wire<'s> {
         let folder = TempDir::new().expect("a folder");
         let (file, told) = (folder.path().join("seen.pcap"), folder.path().join("told"));
         let line = format!(
-            "tcpdump -Z root -n -i {} -U --immediate-mode -w {} {filter} 2>{}",
+            "tcpdump -Z root -n -i {} -U --immediate-mode -w {} '{filter}' 2>{}",
             self.iface,
             file.display(),
             told.display()

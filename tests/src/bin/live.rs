@@ -1,0 +1,35 @@
+//! Live figures and the long form of the endurance test, in network namespaces (root).
+//!
+//! `cargo run --release -p tests --bin live -- figures [SECONDS]` or `… -- endurance [SECONDS]`.
+
+use std::process::ExitCode;
+
+use tests::live::endure::endure;
+use tests::live::figures::figures;
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let seconds = words.get(1).and_then(|n| n.parse().ok());
+    match words.first().map(String::as_str) {
+        Some("figures") => match figures(seconds.unwrap_or(10)) {
+            Some(text) => print!("{text}"),
+            None => return ExitCode::FAILURE,
+        },
+        Some("endurance") => match endure(seconds.unwrap_or(600).into()) {
+            Some(result) => {
+                print!("{result}");
+                let complaints = result.complaints();
+                complaints.iter().for_each(|c| println!("wrong: {c}"));
+                if !complaints.is_empty() {
+                    return ExitCode::FAILURE;
+                }
+            }
+            None => return ExitCode::FAILURE,
+        },
+        _ => {
+            eprintln!("live: `figures [SECONDS]` or `endurance [SECONDS]`");
+            return ExitCode::from(2);
+        }
+    }
+    ExitCode::SUCCESS
+}
