@@ -516,7 +516,7 @@ mod live {
     fn b176_b190_b217_what_a_load_keeps_and_shows() {
         let Some(bed) = Bed::new("pass\n") else { return };
         let inner = bed.write("inner.conf", "pass in proto icmp\n");
-        let outer = format!("block in\npass out\nanchor kept\nload anchor kept from {}\n", inner.display());
+        let outer = format!("block in\npass out\nanchor kept\nload anchor kept from \"{}\"\n", inner.display());
         bed.load(&outer);
         assert!(bed.client.pings("198.51.100.10"), "(b176)");
         bed.load("block in\npass out\nanchor kept\n");
