@@ -156,8 +156,11 @@ fn read(
     Some(config)
 }
 
-/// Code, image, verification.
-fn finish(config: Config, facts: &Facts, options: &Options) -> Result<Compiled, Box<Diagnostic>> {
+/// Code, image and verification of a configuration that was read, which must be for the target.
+///
+/// # Errors
+/// What keeps it from becoming an image: a limit.
+pub fn finish(config: Config, facts: &Facts, options: &Options) -> Result<Compiled, Box<Diagnostic>> {
     let error = |code, text: String| Box::new(Diagnostic::new(Severity::Error, code, text));
     let passes = if options.straight { Passes::NONE } else { Passes::ALL };
     let how = RuleOptions::default();

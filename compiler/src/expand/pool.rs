@@ -166,8 +166,7 @@ impl Resolver<'_> {
         }
         let numbers = &mut self.globals.numbers;
         if so_far.table.is_none() {
-            let name = format!("__automatic_{}", numbers.take());
-            so_far.table = Some(automatic(name));
+            so_far.table = Some(automatic(numbers.take()));
         }
         let first = so_far.first.take();
         for host in first.iter().chain(std::iter::once(host)) {

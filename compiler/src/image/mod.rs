@@ -8,6 +8,8 @@
 mod rules;
 mod sections;
 
+pub use sections::entry;
+
 use crate::lower::{self, LowerError, Names, Passes, TableName};
 use crate::ruleset::{Config, LIMIT_NAMES, Queue, Rule, Settings};
 use pfvm::image::encode::{Parts, encode};
@@ -172,7 +174,9 @@ impl Writer {
                     let t = defined.get(&(ruleset.as_str(), name.as_str()));
                     let at = lower::narrow("table entries", self.parts.entries.len())?;
                     let entries = t.map_or(&[][..], |t| &t.entries);
-                    self.parts.entries.extend(entries.iter().map(sections::entry));
+                    // Of a network named twice the first counts; what files say comes before what stands in place.
+                    let (files, inline): (Vec<_>, Vec<_>) = entries.iter().partition(|e| e.from_file);
+                    self.parts.entries.extend(files.into_iter().chain(inline).map(sections::entry));
                     image::Table {
                         name: self.parts.strings.add(name),
                         ruleset: RulesetId(number.get(ruleset.as_str()).copied().unwrap_or(0)),
@@ -183,9 +187,12 @@ impl Writer {
                 }
                 TableName::Dynamic { name, mods, prefix } => {
                     let iface = self.names.iface(name)?;
+                    // As pf names them: what differs in anything is another table.
+                    let bits = prefix.map_or(String::new(), |bits| format!("/{bits}"));
+                    let called = format!("{name}{}{bits}", crate::print::mod_words(*mods));
                     let (mods, prefix) = (sections::dyn_flags(*mods), prefix.unwrap_or(u8::MAX));
                     image::Table {
-                        name: self.parts.strings.add(name),
+                        name: self.parts.strings.add(&called),
                         ruleset: RulesetId(0),
                         flags: TableFlags::default(),
                         kind: TableKind::Dynamic { iface, mods, prefix },

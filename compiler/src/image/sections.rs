@@ -74,7 +74,8 @@ fn append(section: &mut Vec<Op>, words: &Words) -> Result<Run, BuildError> {
 }
 
 /// An entry of a table, its host bits cleared.
-pub(super) fn entry(e: &TableEntry) -> Entry {
+#[must_use]
+pub fn entry(e: &TableEntry) -> Entry {
     let (lo, _) = lower::tests::net_ends(e.addr, e.prefix);
     let mut addr = [0; 16];
     let family = match e.addr {

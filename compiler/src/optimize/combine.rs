@@ -19,7 +19,7 @@ enum Side {
 
 /// Rules that will share a table.
 struct Group {
-    number: u32,
+    name: String,
     side: Side,
     entries: Vec<TableEntry>,
     announced: bool,
@@ -43,7 +43,7 @@ pub(super) fn merge(block: Vec<Rule>, numbers: &mut TableNumbers, tables: &mut V
             let Some(second) = slot else { continue };
             let Some(side) = varying_side(first, second, &groups) else { continue };
             let g = *first.group.get_or_insert_with(|| {
-                groups.push(Group { number: numbers.take(), side, entries: Vec::new(), announced: false });
+                groups.push(Group { name: numbers.take(), side, entries: Vec::new(), announced: false });
                 groups.len() - 1
             });
             let Some(group) = groups.get_mut(g) else { continue };
@@ -129,7 +129,7 @@ fn settle(member: Member, groups: &mut [Group], tables: &mut Vec<Table>) -> Opti
         return None;
     }
     group.announced = true;
-    let name = format!("__automatic_{}", group.number);
+    let name = group.name.clone();
     tables.push(Table {
         name: name.clone(),
         persist: false,

@@ -18,16 +18,29 @@ mod reorder;
 
 use crate::ruleset::{AddrSpec, Af, Return, Rule, RuleFlags, Table};
 
-/// Hands out the numbers of automatic tables; pools and the optimizer draw from the same one.
+/// Hands out the names of automatic tables; pools and the optimizer draw from the same row.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct TableNumbers(u32);
+pub struct TableNumbers {
+    next: u32,
+    tag: u32,
+}
 
 impl TableNumbers {
-    /// The next unused number.
-    pub fn take(&mut self) -> u32 {
-        let n = self.0;
-        self.0 = self.0.saturating_add(1);
-        n
+    /// Names that carry a number of their own, as those of pfctl do when it loads: tables of one load are not those of
+    /// the load before.
+    #[must_use]
+    pub const fn tagged(tag: u32) -> Self {
+        TableNumbers { next: 0, tag }
+    }
+
+    /// The next unused name.
+    pub fn take(&mut self) -> String {
+        let n = self.next;
+        self.next = self.next.saturating_add(1);
+        match self.tag {
+            0 => format!("__automatic_{n}"),
+            tag => format!("__automatic_{tag:x}_{n}"),
+        }
     }
 }
 

@@ -11,12 +11,14 @@ mod rule;
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv6Addr};
 
+pub(crate) use rule::mod_words;
 pub use rule::{RuleOptions, rule};
 
 use crate::ruleset::{Queue, QueueBandwidth, Table, TableEntry};
 
 /// An address as `inet_ntop` writes it.
-pub(crate) fn address(addr: IpAddr) -> String {
+#[must_use]
+pub fn address(addr: IpAddr) -> String {
     match addr {
         IpAddr::V4(v4) => v4.to_string(),
         IpAddr::V6(v6) => address6(v6),
@@ -65,7 +67,8 @@ fn longest_zero_run(groups: &[u16; 8]) -> (usize, usize) {
 }
 
 /// A network: the address alone when the mask is full, `any` when both are zero.
-pub(crate) fn network(addr: IpAddr, prefix: u8) -> String {
+#[must_use]
+pub fn network(addr: IpAddr, prefix: u8) -> String {
     if prefix == 0 && addr.is_unspecified() {
         return "any".into();
     }

@@ -448,7 +448,8 @@ fn is_any(addr: &AddrSpec) -> bool {
     }
 }
 
-fn mod_words(mods: DynMods) -> String {
+/// The modifiers of a dynamic interface.
+pub(crate) fn mod_words(mods: DynMods) -> String {
     let mut out = String::new();
     for (given, word) in
         [(mods.network, ":network"), (mods.broadcast, ":broadcast"), (mods.peer, ":peer"), (mods.noalias, ":0")]

@@ -31,6 +31,7 @@ pub(crate) use filter::Icmp;
 pub(crate) use host_item::{Cmp, Iface, OpKind};
 pub(crate) use pool::Redir;
 pub use session::{Failure, Loaded, Session, load};
+pub use table::{AddressList, AddressProblem};
 pub use transcript::{Stream, Transcript};
 
 use crate::ast::{At, FileId, Span};
@@ -61,6 +62,8 @@ pub struct Options {
     pub macros: Vec<(String, String)>,
     /// `-n`: pfctl's parse-only run, with what it then leaves out and gets wrong.
     pub dry_run: bool,
+    /// Automatic tables get names of their own for each text that is loaded.
+    pub tag_tables: bool,
 }
 
 /// Why a statement was given up.

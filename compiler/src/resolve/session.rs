@@ -17,6 +17,7 @@ use crate::optimize::TableNumbers;
 use crate::parse::{Broken, Complaint, Item, Parser};
 use crate::ruleset::{AnchorLoad, Config, OptimizerLevel, Place, Ruleset};
 use crate::source::Sources;
+use md5::{Digest, Md5};
 
 /// Files that `load anchor` may bring in.
 const LIMIT_LOADS: usize = 1000;
@@ -46,6 +47,15 @@ pub struct Loaded {
 pub struct Failure {
     /// In pfctl's order.
     pub diagnostics: Vec<Diagnostic>,
+}
+
+/// A number for the tables of one load: the same text for the same anchor gives the same one.
+fn tag(anchor: &str, sources: &Sources, main: FileId) -> u32 {
+    let mut digest = Md5::new();
+    digest.update(anchor);
+    digest.update([0]);
+    digest.update(sources.file(main).map(|file| &*file.bytes).unwrap_or_default());
+    digest.finalize().first_chunk().map_or(1, |b| u32::from_le_bytes(*b).max(1))
 }
 
 /// What reading a file came to.
@@ -108,6 +118,9 @@ impl<'a> Session<'a> {
     /// The rules come back as the optimizer left them.
     pub fn run(&mut self, sources: &mut Sources, main: FileId) -> Option<Vec<(String, Config)>> {
         let anchor = self.options.anchor.clone();
+        if self.options.tag_tables {
+            self.globals.numbers = TableNumbers::tagged(tag(&anchor, sources, main));
+        }
         if anchor.is_empty() {
             self.fingerprints();
         }

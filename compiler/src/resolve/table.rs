@@ -7,6 +7,7 @@ use super::number::{is_space, strtonum};
 use super::{Act, Resolver, Stop};
 use crate::ast::{At, Span, TableDef, TableOpt, TableOptKind};
 use crate::expand::pool_entry;
+use crate::facts::Facts;
 use crate::print::TablePart;
 use crate::ruleset::{Table, TableEntry};
 use crate::source::{Sources, text};
@@ -165,7 +166,7 @@ impl Resolver<'_> {
             Ok(bytes) => bytes,
             Err(reason) => return self.fail(at, span, format!("cannot load \"{file}\": {reason}")),
         };
-        for token in tokens(&bytes) {
+        for (_, token) in tokens(&bytes) {
             if token.len() >= TOKEN_SIZE {
                 return self.fail(at, span, format!("cannot load \"{file}\": Invalid argument"));
             }
@@ -235,8 +236,111 @@ fn refused(kind: Kind) -> Option<&'static str> {
     }
 }
 
-/// Words of a table file: separated by white space, with comments where a word would start.
-fn tokens(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+/// Why a word is no address of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddressProblem {
+    /// It names nothing; what pfctl says of it is in [`AddressList::said`].
+    Unknown,
+    /// A netmask too wide for it, or a network or `!` where a single address is wanted.
+    Invalid,
+    /// `weight` without a number behind it.
+    Unfinished,
+}
+
+/// Addresses for a table command: from its arguments and from a file.
+#[derive(Debug)]
+pub struct AddressList<'a> {
+    facts: &'a Facts,
+    numeric: bool,
+    single: bool,
+    weights: Weights,
+    /// What was read so far, in order.
+    pub entries: Vec<TableEntry>,
+    /// Lines pfctl says on standard error.
+    pub said: Vec<String>,
+}
+
+impl<'a> AddressList<'a> {
+    /// Nothing yet. `numeric`: no host names; `single`: plain addresses alone, for `-T test`.
+    #[must_use]
+    pub fn new(facts: &'a Facts, numeric: bool, single: bool) -> Self {
+        let (weights, entries, said) = (Weights::default(), Vec::new(), Vec::new());
+        AddressList { facts, numeric, single, weights, entries, said }
+    }
+
+    /// Takes one word (`pfctl_radix.c append_addr`).
+    ///
+    /// # Errors
+    /// [`AddressProblem`].
+    pub fn word(&mut self, word: &str) -> Result<(), AddressProblem> {
+        if self.weights.expect {
+            return self.weight(word);
+        }
+        if word == "weight" {
+            self.weights.expect = true;
+            return Ok(());
+        }
+        let body = word.trim_start_matches('!');
+        let not = word.len().saturating_sub(body.len()) % 2 == 1;
+        let mut said = super::host::Said::default();
+        let hosts = super::host::look_up(body, self.facts, self.numeric, &mut said);
+        self.said.append(&mut said.lines);
+        if hosts.is_empty() {
+            return Err(AddressProblem::Unknown);
+        }
+        for host in &hosts {
+            let entry = pool_entry(host).ok_or(AddressProblem::Invalid)?;
+            let full = if entry.addr.is_ipv4() { 32 } else { 128 };
+            if self.single && (not || entry.prefix != full) {
+                return Err(AddressProblem::Invalid);
+            }
+            self.entries.push(TableEntry { not, ..entry });
+        }
+        self.weights.previous = self.entries.len();
+        Ok(())
+    }
+
+    fn weight(&mut self, word: &str) -> Result<(), AddressProblem> {
+        let Ok(weight) = strtonum(word, 1, 65535) else {
+            self.said.push(format!("failed to convert weight {word}"));
+            return Err(AddressProblem::Unknown);
+        };
+        let from = self.weights.previous.saturating_sub(1);
+        for entry in self.entries.iter_mut().skip(from) {
+            entry.weight = u16::try_from(weight).unwrap_or(0);
+        }
+        self.weights.expect = false;
+        Ok(())
+    }
+
+    /// The end of the arguments or of a file.
+    ///
+    /// # Errors
+    /// [`AddressProblem::Unfinished`].
+    pub const fn end(&self) -> Result<(), AddressProblem> {
+        if self.weights.expect { Err(AddressProblem::Unfinished) } else { Ok(()) }
+    }
+
+    /// Takes the words of a file.
+    ///
+    /// # Errors
+    /// The line, from 1, the word and what is wrong with it.
+    pub fn file(&mut self, bytes: &[u8]) -> Result<(), (u32, String, AddressProblem)> {
+        let line = |at: usize| {
+            let ends = bytes.iter().take(at).filter(|b| **b == b'\n').count();
+            u32::try_from(ends).unwrap_or(u32::MAX).saturating_add(1)
+        };
+        for (at, token) in tokens(bytes) {
+            let word = text::decode(token);
+            let taken = if token.len() >= TOKEN_SIZE { Err(AddressProblem::Invalid) } else { self.word(&word) };
+            taken.map_err(|problem| (line(at), word.into_owned(), problem))?;
+        }
+        self.end().map_err(|problem| (line(bytes.len()), "weight".to_owned(), problem))
+    }
+}
+
+/// Words of a table file with the byte they begin at: separated by white space, with comments where a word would start.
+fn tokens(bytes: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     let mut rest = bytes;
     std::iter::from_fn(move || {
         loop {
@@ -249,8 +353,9 @@ fn tokens(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
             }
             let end = rest.iter().position(|b| is_space(*b)).unwrap_or(rest.len());
             let (token, tail) = rest.split_at_checked(end)?;
+            let at = bytes.len().saturating_sub(rest.len());
             rest = tail;
-            return Some(token);
+            return Some((at, token));
         }
     })
 }
@@ -279,8 +384,24 @@ mod tests {
 
     #[test]
     fn words_of_a_file() {
-        let list = |text: &'static str| tokens(text.as_bytes()).collect::<Vec<_>>();
+        let list = |text: &'static str| tokens(text.as_bytes()).map(|(_, word)| word).collect::<Vec<_>>();
         assert_eq!(list("1.2.3.4 # x\n\t!10/8#y\n#end"), [b"1.2.3.4".as_slice(), b"!10/8#y"]);
         assert!(list("  # only").is_empty());
+    }
+
+    #[test]
+    fn a_bad_word_of_a_file_is_found() {
+        let facts = Facts::default();
+        let mut list = AddressList::new(&facts, true, false);
+        assert_eq!(list.file(b"10/8 !1.2.3.4 weight 7\n# x\n\n::1 1.2.3.4.5\n"), {
+            Err((4, "1.2.3.4.5".into(), AddressProblem::Unknown))
+        });
+        assert_eq!(list.said, ["no IP address found for 1.2.3.4.5"]);
+        let got: Vec<_> = list.entries.iter().map(|e| (e.addr.to_string(), e.prefix, e.not, e.weight)).collect();
+        let want = [("10.0.0.0", 8, false, 0), ("1.2.3.4", 32, true, 7), ("::1", 128, false, 0)];
+        assert_eq!(got, want.map(|(a, p, n, w)| (a.to_owned(), p, n, w)));
+        assert_eq!(list.file(b"1.1.1.1\nweight\n"), Err((3, "weight".into(), AddressProblem::Unfinished)));
+        assert_eq!(AddressList::new(&facts, true, true).word("10/8"), Err(AddressProblem::Invalid));
+        assert_eq!(AddressList::new(&facts, true, true).word("!::1"), Err(AddressProblem::Invalid));
     }
 }

@@ -10,9 +10,9 @@ use pfvm::api::{
 };
 use pfvm::engine::tables::{Named, entry};
 use pfvm::image::{Bulk, Entry as Record, TableFlags};
-use pfvm::rule::{Af, Direction};
+use pfvm::rule::{Af, Direction, PoolAddr};
 use pfvm::state::pool::room;
-use pfvm::table::{Counters, Entry, EntryView, Feedback, Op, Slot, TableError};
+use pfvm::table::{Counters, Entry, EntryView, Op, Slot, TableError};
 
 use super::{MEMORY, Reply, changed, load_error, memory, small};
 use crate::filter::Filter;
@@ -76,14 +76,14 @@ fn after<'f, P: Platform>(f: &'f Filter<P>, last: Option<(&[u8], &[u8])>) -> Opt
 pub(super) fn list<P: Platform>(f: &Filter<P>, path: &str, below: bool, cursor: u64, reply: &mut [u8]) -> Reply {
     let mut page = PageWriter::new(reply).map_err(small)?;
     let (mut last, mut number, mut made) = (None, 0_u64, 0_usize);
-    let inside = |n: &Named| {
-        let rest = text(&n.path).strip_prefix(path);
+    let within = |own: &[u8]| {
+        let rest = text(own).strip_prefix(path);
         let under = path.is_empty() || rest.is_some_and(|r| r.starts_with('/'));
-        n.path == path.as_bytes() || (below && under)
+        own == path.as_bytes() || (below && under)
     };
     while let Some(n) = after(f, last) {
         last = Some((n.path.as_slice(), n.name.as_slice()));
-        if !inside(n) {
+        if !within(&n.path) {
             continue;
         }
         if number >= cursor {
@@ -94,7 +94,57 @@ pub(super) fn list<P: Platform>(f: &Filter<P>, path: &str, below: bool, cursor: 
         }
         number = number.saturating_add(1);
     }
+    // Tables that rules of an anchor name and that are not there.
+    for (unit, p) in (0..=u16::MAX).map(pfvm::exec::UnitId).zip(f.engine.programs()) {
+        for (id, t) in (0..=u16::MAX).map(pfvm::rule::TableId).zip(p.tables()) {
+            let Some(row) = missing(f, unit, p, (id, t)).filter(|row| within(row.path.as_bytes())) else { continue };
+            if number >= cursor {
+                if made >= TABLES || !page.row(&row) {
+                    return Ok(page.end(number, f.generation, 0));
+                }
+                made = made.saturating_add(1);
+            }
+            number = number.saturating_add(1);
+        }
+    }
     Ok(page.end(END, f.generation, u32::try_from(number).unwrap_or(u32::MAX)))
+}
+
+/// The row of a table that rules name in an anchor that has none of the name: they mean the main ruleset's.
+fn missing<'f, P: Platform>(
+    f: &'f Filter<P>,
+    unit: pfvm::exec::UnitId,
+    p: &'f pfvm::verify::Program,
+    (id, t): (pfvm::rule::TableId, &pfvm::image::Table),
+) -> Option<TableRow<'f>> {
+    let path = p.ruleset(t.ruleset).map(|r| p.text(r.path)).filter(|path| !path.is_empty())?;
+    let name = p.text(t.name);
+    let tables = &f.engine.tables;
+    if !matches!(t.kind, pfvm::image::TableKind::Named) || tables.named(path.as_bytes(), name.as_bytes()).is_some() {
+        return None;
+    }
+    tables.slot(unit, id)?;
+    let rules = p.rules().iter().filter(|r| r.tables.contains(&Some(id)) || r.overload == Some(id)).count();
+    let pools = p.pools().iter().filter(|pool| pool.addr == PoolAddr::Table(id)).count();
+    let uses = rules.saturating_add(pools);
+    if uses == 0 {
+        return None;
+    }
+    Some(TableRow {
+        path,
+        name,
+        flags: 0,
+        active: false,
+        referenced: true,
+        dynamic: false,
+        shared: true,
+        addresses: 0,
+        references: [u32::try_from(uses).unwrap_or(u32::MAX), 0],
+        cleared: 0,
+        evaluations: [0; 2],
+        packets: Cells::default(),
+        bytes: Cells::default(),
+    })
 }
 
 fn row<'f, P: Platform>(f: &Filter<P>, n: &'f Named) -> TableRow<'f> {
@@ -405,29 +455,31 @@ fn change<P: Platform>(
             return Err(failed(TableError::Full));
         }
     }
-    for (e, code) in entries.iter().zip(codes.iter_mut()).filter(|(_, c)| **c == feedback::NONE) {
-        let found = there(tables, e);
-        let same = found.map(|f| f.not == e.not);
+    // First what each comes to, seen from before, then the doing: only what a request itself adds or deletes makes what
+    // repeats it a duplicate.
+    for (e, code) in entries.iter().zip(codes.iter_mut()) {
+        let again = *code == feedback::DUPLICATE;
+        let same = there(tables, e).map(|f| f.not == e.not);
         *code = match (op, same) {
+            (TableOp::Add, None) | (TableOp::Delete, Some(true)) if again => feedback::DUPLICATE,
             (TableOp::Add, None) => feedback::ADDED,
             (TableOp::Delete, Some(true)) => feedback::DELETED,
-            (TableOp::Zero, Some(true)) => feedback::CLEARED,
+            (TableOp::Zero, Some(_)) => feedback::CLEARED,
             (_, Some(false)) => feedback::CONFLICT,
             _ => feedback::NONE,
         };
-        if dry {
-            continue;
-        }
-        let done = match (op, *code) {
-            (TableOp::Add, feedback::ADDED) => tables.add(slot, e),
-            (TableOp::Delete, feedback::DELETED) => tables.delete(slot, e),
-            (TableOp::Zero, feedback::CLEARED) => {
+    }
+    for (e, code) in entries.iter().zip(codes.iter()).filter(|_| !dry) {
+        match *code {
+            feedback::ADDED => tables.add(slot, e).map(|_| ()),
+            feedback::DELETED => tables.delete(slot, e).map(|_| ()),
+            feedback::CLEARED => {
                 tables.zero_entry(slot, e.af, &e.addr, e.prefix);
-                Ok(Feedback::None)
+                Ok(())
             }
-            _ => Ok(Feedback::None),
-        };
-        done.map_err(failed)?;
+            _ => Ok(()),
+        }
+        .map_err(failed)?;
     }
     Ok(())
 }

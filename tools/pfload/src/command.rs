@@ -4,12 +4,13 @@
 
 use pfc::resolve::Options;
 use pfc::ruleset::OptimizerLevel;
+use pfvm::api::After;
 
 use crate::getopt::{self, Flag};
 
 /// Words of `-F`, `-s`, `-T`, `-x` and `-o`.
-const FLUSH: &[&str] = &["rules", "Sources", "states", "info", "Tables", "osfp", "Reset", "all"];
-const SHOW: &[&str] = &[
+pub(crate) const FLUSH: &[&str] = &["rules", "Sources", "states", "info", "Tables", "osfp", "Reset", "all"];
+pub(crate) const SHOW: &[&str] = &[
     "queue",
     "rules",
     "Anchors",
@@ -24,9 +25,9 @@ const SHOW: &[&str] = &[
     "osfp",
     "all",
 ];
-const TABLE: &[&str] = &["kill", "flush", "add", "delete", "replace", "show", "test", "zero", "expire"];
-const DEBUG: &[&str] = &["debug", "info", "notice", "warning", "error", "crit", "alert", "emerg"];
-const OPTIMIZE: &[&str] = &["none", "basic", "profile"];
+pub(crate) const TABLE: &[&str] = &["kill", "flush", "add", "delete", "replace", "show", "test", "zero", "expire"];
+pub(crate) const DEBUG: &[&str] = &["debug", "info", "notice", "warning", "error", "crit", "alert", "emerg"];
+pub(crate) const OPTIMIZE: &[&str] = &["none", "basic", "profile"];
 
 /// pfctl's usage text.
 pub(crate) const USAGE: &str = "\
@@ -79,6 +80,12 @@ pub(crate) struct Command {
     pub zero: bool,
     /// `-a` ended in `*`.
     pub recurse: bool,
+    /// `-a` ended in `/*`.
+    pub wildcard: bool,
+    /// `--confirm`: seconds until the rules are rolled back unless confirmed.
+    pub confirm: u32,
+    /// `--kill-changed`, `--reeval`.
+    pub after: After,
     /// `--host-facts`.
     pub host_facts: Option<String>,
     /// `--frames`.
@@ -123,7 +130,7 @@ fn word_or_usage(given: &str, list: &'static [&'static str], what: &str) -> Resu
 }
 
 /// A number in a range, or strtonum's word for what is wrong.
-fn number(text: &str, min: i64, max: i64) -> Result<i64, &'static str> {
+pub(crate) fn number(text: &str, min: i64, max: i64) -> Result<i64, &'static str> {
     let value: i128 = text.trim_start().parse().map_err(|_| "invalid")?;
     match i64::try_from(value) {
         Ok(value) if value < min => Err("too small"),
@@ -244,13 +251,32 @@ fn take_long(name: &str, value: String, command: &mut Command) -> Result<(), Sto
         "host-facts" => command.host_facts = Some(value),
         "frames" => command.frames = true,
         "json" => command.json = true,
+        "kill-changed" => command.after = After::KillChanged,
+        "reeval" => command.after = After::Reevaluate,
+        "confirm" => command.confirm = seconds(&value).map_err(|line| Stop::Error(vec![line]))?,
         "version" => return Err(Stop::Say(format!("pfload {}\n", env!("CARGO_PKG_VERSION")))),
         _ => {
-            let ours = "\t[--host-facts file] [--frames] [--json] [--version]\n";
+            let ours = "\t[--host-facts file] [--confirm seconds] [--kill-changed | --reeval]\n\
+                        \t[--frames] [--json] [--version]\n";
             return Err(Stop::Say(format!("{USAGE}{ours}")));
         }
     }
     Ok(())
+}
+
+/// A time such as `30`, `30s`, `5m`, `1h`.
+pub(crate) fn seconds(text: &str) -> Result<u32, String> {
+    let (digits, unit) = match text.strip_suffix(['s', 'm', 'h']) {
+        Some(digits) => (digits, text.chars().last().unwrap_or('s')),
+        None => (text, 's'),
+    };
+    let factor = match unit {
+        'm' => 60,
+        'h' => 3600,
+        _ => 1,
+    };
+    let value = digits.parse::<u32>().ok().and_then(|n| n.checked_mul(factor)).filter(|n| *n > 0);
+    value.ok_or_else(|| format!("pfctl: {text}: wanted a time such as 30s, 5m or 1h"))
 }
 
 fn set_anchor(anchor: String, writes: bool, command: &mut Command) -> Result<(), Stop> {
@@ -271,6 +297,7 @@ fn set_anchor(anchor: String, writes: bool, command: &mut Command) -> Result<(),
     let anchor = match anchor.strip_suffix('*') {
         Some(front) => {
             command.recurse = true;
+            command.wildcard = front.ends_with('/');
             front.strip_suffix('/').unwrap_or(front).to_owned()
         }
         None => anchor,

@@ -5,7 +5,7 @@
 /// Letters pfctl knows; a colon marks those with an argument.
 const LETTERS: &str = "a:dD:eqf:F:ghi:k:K:L:Nno:Pp:R:rS:s:t:T:vV:x:z";
 /// Long options; a colon marks those with an argument.
-const LONG: &[&str] = &["host-facts:", "frames", "json", "help", "version"];
+const LONG: &[&str] = &["host-facts:", "frames", "json", "confirm:", "kill-changed", "reeval", "help", "version"];
 
 /// One option as it was met.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +18,19 @@ pub(crate) enum Flag {
 
 /// What is wrong with the command line, in getopt's words.
 pub(crate) type Wrong = String;
+
+/// Every letter, and whether it takes an argument.
+#[cfg(test)]
+pub(crate) fn letters() -> impl Iterator<Item = (char, bool)> {
+    let next = |at: usize| LETTERS.as_bytes().get(at.saturating_add(1)) == Some(&b':');
+    LETTERS.char_indices().filter(|(_, c)| *c != ':').map(move |(at, c)| (c, next(at)))
+}
+
+/// Every long option, and whether it takes an argument.
+#[cfg(test)]
+pub(crate) fn longs() -> impl Iterator<Item = (&'static str, bool)> {
+    LONG.iter().map(|name| (name.trim_end_matches(':'), name.ends_with(':')))
+}
 
 /// Splits a command line into options and what follows them. Options up to the first wrong one are given too.
 pub(crate) fn split(args: &[String]) -> (Vec<Flag>, Vec<String>, Option<Wrong>) {

@@ -1,0 +1,243 @@
+//! The connection to a filter: requests go in, records and rows come out.
+//!
+//! Holds [`Link`], one connection over the Unix socket of pfd, opened with a `Hello`, and [`Trouble`], everything that
+//! can go wrong with it, in pfctl's words where pfctl has any.
+//!
+//! **Invariant:** nothing the other side sends makes this side panic or take more than [`MAX_MESSAGE`] bytes a message.
+
+use std::io::{self, Read, Write};
+
+use pfvm::api::{self, API_VERSION, END, MAX_MESSAGE, Page, Request, Rights, SectionBytes, Welcome};
+use serde::Deserialize;
+
+/// Where pfd listens unless it was told otherwise.
+pub(crate) const DEVICE: &str = "/run/pf/control";
+
+/// What went wrong.
+#[derive(Debug)]
+pub(crate) enum Trouble {
+    /// The filter cannot be reached.
+    Open {
+        /// The device or socket.
+        device: String,
+        /// Why.
+        why: io::Error,
+    },
+    /// The connection broke.
+    Broken(io::Error),
+    /// What came back makes no sense.
+    Nonsense(&'static str),
+    /// The filter said no.
+    Refused {
+        /// Kind.
+        code: api::Code,
+        /// In words, with the place.
+        what: String,
+    },
+    /// Something on this side; a whole line without the program's name, empty when all has been said.
+    Here(String),
+    /// The command line asks for what cannot be: this line, if any, and the usage.
+    Usage(String),
+}
+
+/// What a command comes to.
+pub(crate) type Outcome<T = ()> = Result<T, Trouble>;
+
+impl std::fmt::Display for Trouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Trouble::Open { device, why } => write!(f, "{device}: {}", reason(why)),
+            Trouble::Broken(why) if why.kind() == io::ErrorKind::UnexpectedEof => {
+                f.write_str("the filter closed the connection")
+            }
+            Trouble::Broken(why) => write!(f, "the connection to the filter broke: {}", reason(why)),
+            Trouble::Nonsense(what) => write!(f, "the filter answers what cannot be understood: {what}"),
+            Trouble::Refused { code, what } if what.is_empty() => f.write_str(code.text()),
+            Trouble::Refused { what, .. } => f.write_str(what),
+            Trouble::Here(line) | Trouble::Usage(line) => f.write_str(line),
+        }
+    }
+}
+
+impl Trouble {
+    /// Whether the filter refused for this reason.
+    pub(crate) fn is(&self, code: api::Code) -> bool {
+        matches!(self, Trouble::Refused { code: c, .. } if *c == code)
+    }
+}
+
+/// The system's words for an error, without the number Rust adds.
+pub(crate) fn reason(why: &io::Error) -> String {
+    let text = why.to_string();
+    match text.find(" (os error") {
+        Some(at) => text.get(..at).unwrap_or(&text).to_owned(),
+        None => text,
+    }
+}
+
+/// A row of a list, for [`Link::each`].
+pub(crate) trait Row {
+    /// The record, borrowed from the message.
+    type Of<'a>: Deserialize<'a>;
+}
+
+macro_rules! rows {
+    ($($name:ident => $row:ty;)*) => { $(
+        /// Rows of a list.
+        pub(crate) struct $name;
+        impl Row for $name { type Of<'a> = $row; }
+    )* };
+}
+rows! {
+    Rulesets => api::RulesetRow<'a>;
+    Rules => api::RuleRow;
+    Tables => api::TableRow<'a>;
+    Feedback => api::FeedbackRow;
+    Entries => api::AddressRow;
+    States => api::StateRow<'a>;
+    Sources => api::SourceRow<'a>;
+    Ifaces => api::IfaceRow<'a>;
+}
+
+/// A connection.
+#[derive(Debug)]
+pub(crate) struct Link {
+    stream: Stream,
+    out: Vec<u8>,
+    reply: Vec<u8>,
+    /// What the filter said of itself.
+    pub welcome: Welcome,
+}
+
+#[cfg(unix)]
+type Stream = std::os::unix::net::UnixStream;
+#[cfg(not(unix))]
+type Stream = std::fs::File;
+
+#[cfg(unix)]
+fn connect(device: &str) -> io::Result<Stream> {
+    Stream::connect(device)
+}
+
+#[cfg(not(unix))]
+fn connect(_device: &str) -> io::Result<Stream> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, "this build cannot reach a driver"))
+}
+
+impl Link {
+    /// Connects and says hello.
+    ///
+    /// # Errors
+    /// [`Trouble::Open`] when nobody is there, [`Trouble::Refused`] for another version or no rights.
+    pub(crate) fn open(device: Option<&str>) -> Outcome<Self> {
+        let device = device.unwrap_or(DEVICE);
+        let stream = connect(device).map_err(|why| Trouble::Open { device: device.to_owned(), why })?;
+        let welcome = Welcome { version: API_VERSION, rights: Rights::None, host: api::HostKind::Test, generation: 0 };
+        let mut link = Link { stream, out: vec![0; MAX_MESSAGE], reply: Vec::new(), welcome };
+        link.welcome = link.ask(&Request::Hello { version: API_VERSION })?;
+        if link.welcome.rights == Rights::None {
+            let why = io::Error::new(io::ErrorKind::PermissionDenied, "Permission denied");
+            return Err(Trouble::Open { device: device.to_owned(), why });
+        }
+        Ok(link)
+    }
+
+    /// Sends a request and gives what follows the first byte of the reply.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub(crate) fn send(&mut self, request: &Request<'_>) -> Outcome<&[u8]> {
+        let out = self.out.as_mut_slice();
+        let len = api::encode(request, out).map_err(|_| Trouble::Here("the request is too long".into()))?;
+        let prefix = u32::try_from(len).unwrap_or(u32::MAX).to_le_bytes();
+        let message = out.get(..len).unwrap_or_default();
+        self.stream.write_all(&prefix).and_then(|()| self.stream.write_all(message)).map_err(Trouble::Broken)?;
+        let mut prefix = [0; 4];
+        self.stream.read_exact(&mut prefix).map_err(Trouble::Broken)?;
+        let len = usize::try_from(u32::from_le_bytes(prefix)).unwrap_or(usize::MAX);
+        if len > MAX_MESSAGE {
+            return Err(Trouble::Nonsense("a message that is too long"));
+        }
+        self.reply.resize(len, 0);
+        self.stream.read_exact(&mut self.reply).map_err(Trouble::Broken)?;
+        match api::read_reply(&self.reply) {
+            Ok(Ok(body)) => Ok(body),
+            Ok(Err(refusal)) => Err(Trouble::Refused { code: refusal.code, what: refusal.to_string() }),
+            Err(_) => Err(Trouble::Nonsense("a reply that does not decode")),
+        }
+    }
+
+    /// A request that one record answers.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub(crate) fn ask<'a, T: Deserialize<'a>>(&'a mut self, request: &Request<'_>) -> Outcome<T> {
+        let body = self.send(request)?;
+        api::decode(body).map_err(|_| Trouble::Nonsense("a record of another form"))
+    }
+
+    /// A request that says how much has changed.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub(crate) fn change(&mut self, request: &Request<'_>) -> Outcome<u64> {
+        Ok(self.ask::<api::Changed>(request)?.count)
+    }
+
+    /// All rows of a list, page by page. Gives the generation of the rules at the last page.
+    ///
+    /// # Errors
+    /// [`Trouble`], and what `each` fails with.
+    pub(crate) fn each<'q, R: Row>(
+        &mut self,
+        request: impl Fn(u64) -> Request<'q>,
+        mut each: impl FnMut(R::Of<'_>) -> Outcome,
+    ) -> Outcome<u64> {
+        let mut cursor = 0;
+        loop {
+            let body = self.send(&request(cursor))?;
+            let bad = |_| Trouble::Nonsense("a page that does not decode");
+            let mut page = Page::read(body).map_err(bad)?;
+            let rows = page.rows_left();
+            while let Some(row) = page.row::<R::Of<'_>>().map_err(bad)? {
+                each(row)?;
+            }
+            match page.next {
+                END => return Ok(page.generation),
+                next if next <= cursor || rows == 0 => return Err(Trouble::Nonsense("a list that does not go on")),
+                next => cursor = next,
+            }
+        }
+    }
+
+    /// Bytes the filter keeps, piece by piece.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub(crate) fn bytes<'q>(&mut self, request: impl Fn(u32) -> Request<'q>) -> Outcome<Vec<u8>> {
+        let mut all: Vec<u8> = Vec::new();
+        loop {
+            let offset = u32::try_from(all.len()).map_err(|_| Trouble::Nonsense("more bytes than can be"))?;
+            let piece: SectionBytes<'_> = self.ask(&request(offset))?;
+            let (total, more) = (piece.total, piece.bytes.len());
+            all.extend_from_slice(piece.bytes);
+            if more == 0 || usize::try_from(total).is_ok_and(|total| all.len() >= total) {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// Uploads bytes for a path; gives the ticket.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub(crate) fn upload(&mut self, path: &str, bytes: &[u8]) -> Outcome<u64> {
+        let ticket = self.ask::<api::Ticket>(&Request::Begin { path })?.number;
+        let mut offset = 0u32;
+        for chunk in bytes.chunks(api::MAX_CHUNK) {
+            self.change(&Request::Upload { ticket, offset, bytes: chunk })?;
+            offset = offset.saturating_add(u32::try_from(chunk.len()).unwrap_or(u32::MAX));
+        }
+        Ok(ticket)
+    }
+}
