@@ -184,6 +184,12 @@ fn between(
             }
         };
         let names: Vec<_> = args.attach.iter().chain(&args.bridge).map(String::as_str).collect();
+        let kind = if args.bridge.is_empty() { "between the host and" } else { "bridging" };
+        let shut = if args.fail_open { "opened again" } else { "shut until `pfd --recover`" };
+        filter.with(|f| {
+            f.about.binding = format!("{kind} {}", names.join(", ")).into_bytes();
+            f.about.policy = format!("adapters of a filter that is killed are {shut}").into_bytes();
+        });
         println!("pfd: ready on {}, filtering {}", args.socket.display(), names.join(", "));
         let served = serve(args, server, filter, signals, Some(stand));
         stand.end();
@@ -244,8 +250,14 @@ fn reload(args: &Args, filter: &Shared, stand: Option<&Stand<'_>>) {
         filter.with(|f| start::load(f, loading))
     };
     match load() {
-        Ok(generation) => eprintln!("pfd: {}: loaded, generation {generation}", rules.display()),
-        Err(why) => eprintln!("pfd: {why}; the rules in force stay"),
+        Ok(generation) => {
+            filter.with(|f| f.about.trouble.clear());
+            eprintln!("pfd: {}: loaded, generation {generation}", rules.display());
+        }
+        Err(why) => {
+            filter.with(|f| f.about.trouble = format!("loading anew: {why}").into_bytes());
+            eprintln!("pfd: {why}; the rules in force stay");
+        }
     }
 }
 

@@ -9,7 +9,6 @@ mod link;
 mod out;
 mod pf;
 mod verbs;
-#[allow(dead_code, reason = "the commands that use it come with the connection to the engine")]
 mod watch;
 
 use std::process::ExitCode;

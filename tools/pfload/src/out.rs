@@ -17,6 +17,11 @@ pub(crate) struct Out {
     pub json: bool,
 }
 
+/// A document of a kind, with the schema it follows.
+pub(crate) fn envelope(kind: &str, data: &serde_json::Value) -> serde_json::Value {
+    serde_json::json!({ "schema": "pfload", "version": SCHEMA, "kind": kind, "data": data })
+}
+
 impl Out {
     /// Nothing said yet.
     pub(crate) fn new(quiet: bool, json: bool) -> Self {
@@ -36,7 +41,7 @@ impl Out {
 
     /// A document of a kind, with the schema it follows.
     pub(crate) fn kind(&mut self, kind: &str, data: &serde_json::Value) {
-        self.document(&serde_json::json!({ "schema": "pfload", "version": SCHEMA, "kind": kind, "data": data }));
+        self.document(&envelope(kind, data));
     }
 
     /// A confirmation, on standard error unless `-q`.

@@ -4,7 +4,11 @@
 //! and the way from a word to what it does. Under the name `pfctl` there are no words.
 
 mod load;
+mod log;
 mod pages;
+mod status;
+mod top;
+mod trace;
 
 use std::process::ExitCode;
 
@@ -60,6 +64,16 @@ enum Verb {
     Confirm(load::Which),
     /// Go back to the rules before those that wait for their confirmation.
     Revert(load::Which),
+    #[allow(missing_docs, reason = "its words are its help")]
+    Status(status::Status),
+    #[allow(missing_docs, reason = "its words are its help")]
+    Doctor(status::Doctor),
+    #[allow(missing_docs, reason = "its words are its help")]
+    Log(log::Log),
+    #[allow(missing_docs, reason = "its words are its help")]
+    Trace(trace::Trace),
+    #[allow(missing_docs, reason = "its words are its help")]
+    Top(top::Top),
     /// Print completions for a shell.
     Completions(pages::Completions),
     /// Print the manual page, or write all of them into a folder.
@@ -89,6 +103,11 @@ pub(crate) fn run(args: &[String]) -> ExitCode {
         Verb::Load(load) => load.run(&words.common, &mut out),
         Verb::Confirm(which) => which.confirm(&words.common, &mut out),
         Verb::Revert(which) => which.revert(&words.common, &mut out),
+        Verb::Status(status) => status.run(&words.common, &mut out),
+        Verb::Doctor(doctor) => doctor.run(&words.common, &mut out),
+        Verb::Log(log) => log.run(&words.common, &mut out),
+        Verb::Trace(trace) => trace.run(&words.common, &mut out),
+        Verb::Top(top) => top.run(&words.common, &mut out),
         Verb::Completions(shell) => shell.run(&mut out),
         Verb::Man(man) => man.run(&mut out),
     };

@@ -3,10 +3,11 @@
 pub(crate) mod capture;
 pub(crate) mod filter;
 pub(crate) mod pflog;
+pub(crate) mod states;
 pub(crate) mod text;
 pub(crate) mod top;
 
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 #[cfg(test)]
 mod tools_test;

@@ -16,9 +16,6 @@ use serde_json::{Value, json};
 use super::capture::comment;
 use super::pflog::Layout;
 
-/// Version of the JSON form; fields are only ever added.
-pub(crate) const VERSION: u32 = 1;
-
 /// An address as the library's.
 pub(crate) fn ip(af: Af, addr: &Addr) -> IpAddr {
     match af {
@@ -211,7 +208,6 @@ pub(crate) fn to_json(row: &LogRow<'_>, nanos: u64) -> Value {
     };
     let known = row.src.0 != Addr::default();
     json!({
-        "version": VERSION,
         "number": row.seq,
         "time": stamp(nanos),
         "generation": row.generation,

@@ -13,7 +13,7 @@ mod build;
 mod show;
 
 pub(crate) use build::wire_addr;
-pub use show::{ip, protocol, show};
+pub use show::{Parts, ip, protocol, show, show_ends, show_parts};
 
 use std::net::IpAddr;
 use std::ops::Range;

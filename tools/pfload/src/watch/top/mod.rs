@@ -3,6 +3,8 @@
 pub(crate) mod app;
 pub(crate) mod data;
 pub(crate) mod draw;
+pub(crate) mod fetch;
+pub(crate) mod run;
 pub(crate) mod sheet;
 
 #[cfg(test)]

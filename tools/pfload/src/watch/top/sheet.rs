@@ -516,20 +516,22 @@ struct Used {
 fn nat(all: &Snapshot, sort: &str, drafts: &mut Drafts<'_>) {
     let mut used: std::collections::BTreeMap<(Af, Addr, u8, &str), Used> = std::collections::BTreeMap::new();
     for s in &all.states {
-        let Some((af, src, dst)) = s.other else { continue };
-        let ((inner_src, inner_dst), mut add) = (s.ends, |end: End, what| {
-            let entry = used.entry((af, end.0, s.proto, what)).or_default();
+        let Some(wire) = s.other else { continue };
+        let stack = (s.af, s.ends.0, s.ends.1);
+        // What the rules gave is on the wire's side of what goes out, on the host's side of what comes in.
+        let (given, asked) = if s.dir == Direction::Out { (wire, stack) } else { (stack, wire) };
+        let mut add = |end: End, what| {
+            let entry = used.entry((given.0, end.0, s.proto, what)).or_default();
             entry.states += 1;
             entry.ports.insert(end.1);
             entry.packets += s.packets;
             entry.bytes += s.bytes;
-        });
-        // Out: the wire's source is the pool's. In: the host's destination is the target, the wire's what was asked for.
-        if src != inner_src {
-            add(src, if s.dir == Direction::Out { "source" } else { "asked source" });
+        };
+        if given.1 != asked.1 {
+            add(given.1, "source");
         }
-        if dst != inner_dst {
-            add(dst, if s.dir == Direction::In { "destination" } else { "new target" });
+        if given.2 != asked.2 {
+            add(given.2, "target");
         }
     }
     for ((af, addr, proto, what), u) in used {
