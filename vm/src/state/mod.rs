@@ -6,10 +6,12 @@
 //!
 //! **Invariant:** nothing here allocates after the table was built; every loop is bounded by a capacity.
 
+pub mod index;
 pub mod key;
 pub mod other;
 pub mod pool;
 pub mod record;
+mod slab;
 pub mod srcnode;
 pub mod syncookie;
 pub mod synproxy;

@@ -101,6 +101,14 @@ impl<T: Copy> Pool<T> {
         Ok(())
     }
 
+    /// Makes room for `limit` entries in all. Entries keep their numbers.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] when there is none.
+    pub fn grow(&mut self, limit: u32) -> Result<(), OutOfMemory> {
+        self.reserve(limit.saturating_sub(self.used))
+    }
+
     /// Takes an entry, `None` when all are taken.
     pub fn take(&mut self, value: T) -> Option<u32> {
         if self.used >= self.limit {

@@ -4,7 +4,7 @@
 //! `af-to` state, keeps its stack key in the extension. What rules ask for beyond the ordinary (tag, routing, source
 //! nodes, scrubbing, priorities, match rules) is in the extension too.
 //!
-//! **Invariant:** [`State`] is 128 bytes and [`StateExt`] at most 120; tests hold it.
+//! **Invariant:** [`State`] is 128 bytes on two cache lines of its own and [`StateExt`] at most 120; tests hold it.
 
 use serde::{Deserialize, Serialize};
 
@@ -69,6 +69,9 @@ pub const WSCALE_FLAG: u8 = 0x80;
 pub const WSCALE_MASK: u8 = 0x0f;
 
 impl StatePeer {
+    /// Nothing seen.
+    const NONE: Self = Self { seqlo: 0, seqhi: 0, seqdiff: 0, max_win: 0, state: PeerState::CLOSED, wscale: 0 };
+
     /// The window shift it announced, 0 for none.
     #[must_use]
     pub const fn shift(&self) -> u32 {
@@ -130,13 +133,25 @@ const BIT_TCP_EST: u8 = 8;
 const BIT_STACK_IN_EXT: u8 = 16;
 
 /// A state. Time is in whole seconds of the host's clock, as pf counts it.
+///
+/// What is compared when a packet looks for its state lies on the first of its two cache lines.
 #[derive(Clone, Copy, Debug)]
-#[repr(C)]
+#[repr(C, align(128))]
 pub struct State {
     /// IPv6: the wire key's addresses. IPv4: wire and stack key, four bytes each.
-    addrs: [u8; 32],
+    addrs: [[u8; 4]; 8],
     wire_port: [u16; 2],
     stack_port: [u16; 2],
+    /// `PFSTATE_*`.
+    pub flags: StateFlags,
+    /// The interface it is bound to, or [`FLOATING`].
+    pub kif: u16,
+    proto: u8,
+    bits: u8,
+    /// What it waits for, as [`State::timeout`] tells.
+    timeout: u8,
+    /// `log (all)` and its like, bits of [`crate::rule::LogFlags`].
+    pub log: u8,
     /// The side that sent the first packet.
     pub src: StatePeer,
     /// The other side.
@@ -153,43 +168,64 @@ pub struct State {
     pub rule: u32,
     /// Its extension, [`NONE`] when it has none.
     pub ext: u32,
-    /// `PFSTATE_*`.
-    pub flags: StateFlags,
-    /// The interface it is bound to, or [`FLOATING`].
-    pub kif: u16,
-    proto: u8,
-    bits: u8,
-    /// What it waits for, as [`State::timeout`] tells.
-    timeout: u8,
-    /// `log (all)` and its like, bits of [`crate::rule::LogFlags`].
-    pub log: u8,
 }
 
 const TIMEOUT_PURGE: u8 = u8::MAX;
+/// Of a record that is not in use: `ext` is the next free one.
+const TIMEOUT_FREE: u8 = u8::MAX - 1;
 
 impl State {
-    /// A new state between two keys, everything else zero. The stack key goes into the record when it fits; when
-    /// [`State::needs_ext_for`] says it does not, the caller stores it in an extension.
-    #[must_use]
-    pub fn new(wire: &StateKey, stack: &StateKey, dir: Direction) -> Self {
-        let mut s = Self {
-            addrs: [0; 32],
-            wire_port: wire.port,
-            stack_port: stack.port,
-            src: StatePeer::default(),
-            dst: StatePeer::default(),
+    /// A record that is not in use.
+    pub(super) const fn free(next: u32) -> Self {
+        Self {
+            addrs: [[0; 4]; 8],
+            wire_port: [0; 2],
+            stack_port: [0; 2],
+            flags: StateFlags(0),
+            kif: 0,
+            proto: 0,
+            bits: 0,
+            timeout: TIMEOUT_FREE,
+            log: 0,
+            src: StatePeer::NONE,
+            dst: StatePeer::NONE,
             packets: [0; 2],
             bytes: [0; 2],
             created: 0,
             expire: 0,
             rule: NONE,
-            ext: NONE,
-            flags: StateFlags::default(),
+            ext: next,
+        }
+    }
+
+    /// Whether the record is not in use.
+    #[inline]
+    pub(super) const fn is_free(&self) -> bool {
+        self.timeout == TIMEOUT_FREE
+    }
+
+    /// The next free record after this free one.
+    pub(super) const fn next_free(&self) -> u32 {
+        if self.is_free() { self.ext } else { NONE }
+    }
+
+    /// Reads from both lines of the record, so that they are near when they are wanted.
+    #[inline]
+    pub(super) const fn touch(&self) -> u32 {
+        self.src.seqlo ^ self.expire
+    }
+
+    /// A new state between two keys, everything else zero. The stack key goes into the record when it fits; when
+    /// [`State::needs_ext_for`] says it does not, the caller stores it in an extension.
+    #[must_use]
+    pub fn new(wire: &StateKey, stack: &StateKey, dir: Direction) -> Self {
+        let mut s = Self {
+            wire_port: wire.port,
+            stack_port: stack.port,
             kif: FLOATING,
             proto: wire.proto,
-            bits: 0,
             timeout: 0,
-            log: 0,
+            ..Self::free(NONE)
         };
         if matches!(dir, Direction::Out) {
             s.bits |= BIT_OUT;
@@ -204,18 +240,14 @@ impl State {
         match wire.af {
             Af::Inet => {
                 let [s0, s1] = &stack.addr;
-                put4(&mut s.addrs, 0, w0);
-                put4(&mut s.addrs, 1, w1);
-                if matches!(stack.af, Af::Inet) {
-                    put4(&mut s.addrs, 2, s0);
-                    put4(&mut s.addrs, 3, s1);
-                }
+                let stack = if matches!(stack.af, Af::Inet) { [v4(s0), v4(s1)] } else { [[0; 4]; 2] };
+                let ([a, b], [c, d]) = ([v4(w0), v4(w1)], stack);
+                s.addrs = [a, b, c, d, [0; 4], [0; 4], [0; 4], [0; 4]];
             }
             Af::Inet6 => {
                 s.bits |= BIT_INET6;
-                let (lo, hi) = s.addrs.split_at_mut(16);
-                lo.copy_from_slice(&w0.0);
-                hi.copy_from_slice(&w1.0);
+                let ([a, b, c, d], [e, f, g, h]) = (split(w0), split(w1));
+                s.addrs = [a, b, c, d, e, f, g, h];
             }
         }
         s
@@ -230,12 +262,8 @@ impl State {
     /// The wire key.
     #[must_use]
     pub fn wire(&self) -> StateKey {
-        let addr = if self.bits & BIT_INET6 != 0 {
-            let (lo, hi) = self.addrs.split_at(16);
-            [Addr(lo.try_into().unwrap_or([0; 16])), Addr(hi.try_into().unwrap_or([0; 16]))]
-        } else {
-            [get4(&self.addrs, 0), get4(&self.addrs, 1)]
-        };
+        let [a, b, c, d, e, f, g, h] = self.addrs;
+        let addr = if self.bits & BIT_INET6 != 0 { [join(a, b, c, d), join(e, f, g, h)] } else { [four(a), four(b)] };
         StateKey { addr, port: self.wire_port, af: self.af(), proto: self.proto }
     }
 
@@ -250,8 +278,34 @@ impl State {
             let proto = ext.map_or(self.proto, |e| e.stack_proto);
             return StateKey { addr, port: self.stack_port, af, proto };
         }
-        let addr = [get4(&self.addrs, 2), get4(&self.addrs, 3)];
-        StateKey { addr, port: self.stack_port, af: self.af(), proto: self.proto }
+        let [_, _, c, d, ..] = self.addrs;
+        StateKey { addr: [four(c), four(d)], port: self.stack_port, af: self.af(), proto: self.proto }
+    }
+
+    /// Whether a key is the one of this side; `None` when only the extension knows.
+    #[inline]
+    pub(super) fn is_key(&self, side: KeySide, key: &StateKey) -> Option<bool> {
+        let stack = matches!(side, KeySide::Stack) && self.bits & BIT_TRANSLATED != 0;
+        if stack && self.bits & BIT_STACK_IN_EXT != 0 {
+            return None;
+        }
+        let port = if stack { self.stack_port } else { self.wire_port };
+        if port != key.port || self.proto != key.proto || self.af() != key.af {
+            return Some(false);
+        }
+        let [k0, k1] = &key.addr;
+        let [a, b, c, d, e, f, g, h] = self.addrs;
+        Some(match key.af {
+            Af::Inet if stack => c == v4(k0) && d == v4(k1),
+            Af::Inet => a == v4(k0) && b == v4(k1),
+            Af::Inet6 => [a, b, c, d] == split(k0) && [e, f, g, h] == split(k1),
+        })
+    }
+
+    /// Whether both keys are of one family, as far as the record knows.
+    #[inline]
+    pub(super) const fn stack_elsewhere(&self) -> bool {
+        self.bits & BIT_STACK_IN_EXT != 0
     }
 
     /// One of its keys.
@@ -298,6 +352,13 @@ impl State {
         self.bits |= BIT_TCP_EST;
     }
 
+    /// Whether it is over and waits to be removed.
+    #[must_use]
+    #[inline]
+    pub const fn is_purge(&self) -> bool {
+        self.timeout == TIMEOUT_PURGE
+    }
+
     /// What it waits for.
     #[must_use]
     pub fn timeout(&self) -> StateTimeout {
@@ -328,24 +389,31 @@ impl State {
     }
 }
 
-/// Writes the IPv4 part of an address as the `n`th word.
-fn put4(room: &mut [u8; 32], n: usize, a: &Addr) {
-    if let (Some((chunk, _)), Some((v4, _))) =
-        (room.get_mut(n.saturating_mul(4)..).and_then(<[u8]>::split_first_chunk_mut::<4>), a.0.split_first_chunk::<4>())
-    {
-        *chunk = *v4;
-    }
+/// The IPv4 part of an address.
+#[inline]
+const fn v4(a: &Addr) -> [u8; 4] {
+    let [a, b, c, d, ..] = a.0;
+    [a, b, c, d]
 }
 
-/// Reads the `n`th word as an IPv4 address.
-fn get4(room: &[u8; 32], n: usize) -> Addr {
-    let mut out = [0; 16];
-    if let (Some((chunk, _)), Some((v4, _))) =
-        (room.get(n.saturating_mul(4)..).and_then(<[u8]>::split_first_chunk::<4>), out.split_first_chunk_mut::<4>())
-    {
-        *v4 = *chunk;
-    }
-    Addr(out)
+/// An IPv4 address.
+#[inline]
+const fn four([a, b, c, d]: [u8; 4]) -> Addr {
+    Addr([a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+}
+
+/// An address in words.
+#[inline]
+const fn split(a: &Addr) -> [[u8; 4]; 4] {
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = a.0;
+    [[a, b, c, d], [e, f, g, h], [i, j, k, l], [m, n, o, p]]
+}
+
+/// The words of an address together.
+#[inline]
+const fn join(a: [u8; 4], b: [u8; 4], c: [u8; 4], d: [u8; 4]) -> Addr {
+    let ([a, b, c, d], [e, f, g, h], [i, j, k, l], [m, n, o, p]) = (a, b, c, d);
+    Addr([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p])
 }
 
 /// Number of kinds of source nodes a state may hold (`PF_SN_MAX`).
@@ -451,7 +519,8 @@ mod tests {
 
     #[test]
     fn sizes_are_what_the_design_says() {
-        assert_eq!(size_of::<State>(), 128);
+        assert_eq!((size_of::<State>(), align_of::<State>()), (128, 128));
+        assert_eq!(core::mem::offset_of!(State, dst), 64);
         assert!(size_of::<StateExt>() <= 120, "{}", size_of::<StateExt>());
         assert_eq!(size_of::<StatePeer>(), 16);
     }

@@ -1,30 +1,20 @@
 //! The state table: records, the index by key, the order of creation, and what is to be looked at next for expiry.
 //!
-//! A state hangs in the index by its wire key and, when translated, by its stack key too; two links per state chain
-//! those whose keyed hash falls into the same bucket. Memory for all of it is taken when the table is made.
+//! A state stands in the index ([`Index`]) by its wire key and, when translated, by its stack key too. Memory for all of
+//! it is taken when the table is made, or when a larger limit is asked for ([`StateTable::prepare`]).
 //!
 //! **Invariant:** a key that is linked names a state in use; unlinking both keys and giving the record back happen in
 //! one call, [`StateTable::remove`].
 //! **Invariant:** at most one state of an interface and direction holds a key ([`StateTable::attach`]).
 
 use alloc::vec::Vec;
-use core::hash::Hasher;
 
-use siphasher::sip::SipHasher13;
-
-use crate::rule::{Addr, Af, Direction};
+use crate::rule::Direction;
+use crate::state::index::{Index, node, owner};
 use crate::state::key::{KeySide, StateKey};
 use crate::state::pool::{OutOfMemory, Pool, filled};
-use crate::state::record::{FLOATING, NONE, PeerScrub, PeerState, State, StateExt, StateTimeout};
-
-/// A link of the index: the next one of its bucket, and some bits of the hash to pass over strangers quickly.
-#[derive(Clone, Copy, Debug)]
-struct Link {
-    next: u32,
-    tag: u32,
-}
-
-const UNLINKED: Link = Link { next: NONE, tag: 0 };
+use crate::state::record::{FLOATING, NONE, PeerScrub, PeerState, State, StateExt};
+use crate::state::slab::Slab;
 
 /// What belongs to a state beside its record.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +22,15 @@ struct Order {
     prev: u32,
     next: u32,
     id: u64,
+}
+
+const UNORDERED: Order = Order { prev: NONE, next: NONE, id: 0 };
+
+/// Room for more states, made by [`StateTable::prepare`] and taken by [`StateTable::commit`].
+#[derive(Debug)]
+pub struct StateRoom {
+    limit: u32,
+    index: Option<Index>,
 }
 
 /// How attaching a key went.
@@ -57,21 +56,19 @@ pub struct MatchBlock {
 /// All states.
 #[derive(Debug)]
 pub struct StateTable {
-    states: Pool<State>,
+    states: Slab,
     /// Extensions.
     pub exts: Pool<StateExt>,
     /// Match rules.
     pub matches: Pool<MatchBlock>,
     /// Timestamps of both sides.
     pub scrubs: Pool<[PeerScrub; 2]>,
-    links: Vec<Link>,
-    heads: Vec<u32>,
+    index: Index,
     order: Vec<Order>,
     first: u32,
     last: u32,
     cursor: u32,
     next_id: u64,
-    hash_key: [u64; 2],
     searches: u64,
     inserts: u64,
     removals: u64,
@@ -84,20 +81,17 @@ impl StateTable {
     /// # Errors
     /// [`OutOfMemory`] when there is no room.
     pub fn new(limit: u32, hash_key: [u64; 2]) -> Result<Self, OutOfMemory> {
-        let buckets = limit.saturating_mul(2).max(16).checked_next_power_of_two().unwrap_or(1 << 31);
         Ok(Self {
-            states: Pool::with_capacity("states", limit)?,
+            states: Slab::new(limit)?,
             exts: Pool::with_capacity("state extensions", limit)?,
             matches: Pool::with_capacity("match rules of states", limit.saturating_mul(2))?,
             scrubs: Pool::with_capacity("timestamps of states", limit)?,
-            links: filled("index links", limit.saturating_mul(2), UNLINKED)?,
-            heads: filled("index buckets", buckets, NONE)?,
-            order: filled("order of states", limit, Order { prev: NONE, next: NONE, id: 0 })?,
+            index: Index::new(limit, hash_key)?,
+            order: filled("order of states", limit, UNORDERED)?,
             first: NONE,
             last: NONE,
             cursor: NONE,
             next_id: 1,
-            hash_key,
             searches: 0,
             inserts: 0,
             removals: 0,
@@ -140,7 +134,7 @@ impl StateTable {
         self.limit
     }
 
-    /// Lowers or raises the limit; it never exceeds the room the table was made with.
+    /// Lowers or raises the limit; it never exceeds the room there is.
     pub fn set_limit(&mut self, limit: u32) {
         self.limit = limit.min(self.states.limit());
     }
@@ -154,6 +148,75 @@ impl StateTable {
     /// Zeroes searches, insertions and removals.
     pub const fn clear_counters(&mut self) {
         (self.searches, self.inserts, self.removals) = (0, 0, 0);
+    }
+
+    /// Takes the memory for another limit. Nothing is different until [`StateTable::commit`]; room for fewer states than
+    /// before is kept.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] when there is none.
+    pub fn prepare(&mut self, limit: u32) -> Result<StateRoom, OutOfMemory> {
+        if limit <= self.states.limit() {
+            return Ok(StateRoom { limit, index: None });
+        }
+        let index = Index::new(limit, self.index.key())?;
+        self.exts.grow(limit)?;
+        self.matches.grow(limit.saturating_mul(2))?;
+        self.scrubs.grow(limit)?;
+        let err = OutOfMemory { what: "order of states", count: limit };
+        let want = usize::try_from(limit).map_err(|_| err)?;
+        self.order.try_reserve_exact(want.saturating_sub(self.order.len())).map_err(|_| err)?;
+        self.states.reserve(limit)?;
+        Ok(StateRoom { limit, index: Some(index) })
+    }
+
+    /// Puts another limit in force. States keep their numbers and their order.
+    pub fn commit(&mut self, room: StateRoom) {
+        if let Some(index) = room.index {
+            self.index = index;
+            let want = usize::try_from(room.limit).unwrap_or(0).min(self.order.capacity());
+            while self.order.len() < want {
+                self.order.push(UNORDERED);
+            }
+            let mut at = self.first;
+            for _ in 0..self.states.used() {
+                let Some(translated) = self.get(at).map(State::translated) else { break };
+                self.link_in(at, KeySide::Wire);
+                if translated {
+                    self.link_in(at, KeySide::Stack);
+                }
+                at = self.next(at);
+            }
+        }
+        self.set_limit(room.limit);
+    }
+
+    fn link_in(&mut self, slot: u32, side: KeySide) {
+        if let Some(key) = self.key(slot, side) {
+            let hash = self.index.hash(&key);
+            self.index.insert(node(slot, side), hash);
+        }
+    }
+
+    /// The hash of a key, as [`StateTable::find_hashed`] wants it.
+    #[must_use]
+    #[inline]
+    pub fn hash(&self, key: &StateKey) -> u64 {
+        self.index.hash(key)
+    }
+
+    /// Reads from the bucket of a hash, so that it is near when a packet looks for its state.
+    #[must_use]
+    #[inline]
+    pub fn touch_bucket(&self, hash: u64) -> u32 {
+        self.index.touch(hash)
+    }
+
+    /// Reads from the state a hash most likely means, likewise.
+    #[must_use]
+    #[inline]
+    pub fn touch_state(&self, hash: u64) -> u32 {
+        self.states.get(owner(self.index.guess(hash)).0).map_or(0, State::touch)
     }
 
     /// Searches, insertions and removals so far (`pfctl -si`).
@@ -241,28 +304,34 @@ impl StateTable {
     pub fn attach(&mut self, slot: u32, side: KeySide) -> Attach {
         let Some(state) = self.get(slot).copied() else { return Attach::Taken };
         let key = state.key(side, self.ext(&state));
-        let hash = self.hash(&key);
-        let mut replaces = NONE;
-        let mut at = self.head(hash);
-        for _ in 0..self.links.len() {
-            let Some(link) = self.link(at) else { break };
-            let (other, side) = owner(at);
-            if link.tag == tag(hash) && other != slot && self.key(other, side) == Some(key) {
+        let hash = self.index.hash(&key);
+        let (mut replaces, mut taken) = (NONE, false);
+        self.index.each(hash, |n| {
+            let (other, side) = owner(n);
+            if other != slot && self.is_key(other, side, &key) {
                 match self.rivals(&state, &key, other) {
                     Rival::No => {}
-                    Rival::Yes => return Attach::Taken,
-                    Rival::Closed => {
-                        if let Some(s) = self.get_mut(other) {
-                            s.set_both(PeerState::CLOSED);
-                        }
-                        replaces = other;
-                    }
+                    Rival::Yes => taken = true,
+                    Rival::Closed => replaces = other,
                 }
             }
-            at = link.next;
+            taken
+        });
+        if let Some(s) = self.get_mut(replaces) {
+            s.set_both(PeerState::CLOSED);
         }
-        self.link_in(slot, side, hash);
+        if taken {
+            return Attach::Taken;
+        }
+        self.index.insert(node(slot, side), hash);
         if replaces == NONE { Attach::Done } else { Attach::Replaces(replaces) }
+    }
+
+    /// Whether a key is a state's on this side.
+    #[inline]
+    fn is_key(&self, slot: u32, side: KeySide, key: &StateKey) -> bool {
+        let Some(s) = self.states.get(slot) else { return false };
+        s.is_key(side, key).unwrap_or_else(|| s.key(side, self.ext(s)) == *key)
     }
 
     /// Whether `other`, which holds the key already, keeps `state` from holding it.
@@ -298,30 +367,12 @@ impl StateTable {
     /// Takes back the attachment of a key.
     pub fn detach(&mut self, slot: u32, side: KeySide) {
         let Some(key) = self.key(slot, side) else { return };
-        let hash = self.hash(&key);
-        let node = node(slot, side);
-        let bucket = self.bucket(hash);
-        let mut at = self.head(hash);
-        let mut before = NONE;
-        for _ in 0..self.links.len() {
-            let Some(link) = self.link(at) else { return };
-            if at == node {
-                match self.link_mut(before) {
-                    Some(b) => b.next = link.next,
-                    None => {
-                        if let Some(h) = self.heads.get_mut(bucket) {
-                            *h = link.next;
-                        }
-                    }
-                }
-                if let Some(l) = self.link_mut(at) {
-                    *l = UNLINKED;
-                }
-                return;
-            }
-            before = at;
-            at = link.next;
-        }
+        let hash = self.index.hash(&key);
+        let Self { states, exts, index, .. } = self;
+        index.remove(node(slot, side), hash, |index, other| {
+            let (slot, side) = owner(other);
+            states.get(slot).map_or(0, |s| index.hash(&s.key(side, exts.get(s.ext))))
+        });
     }
 
     /// Removes a settled state: both keys, its place, its record, its extension. Gives back the record and extension.
@@ -364,58 +415,56 @@ impl StateTable {
     /// The state a packet belongs to (`pf.c pf_find_state`): one bound to its interface before a floating one, of
     /// bound ones the newest, of floating ones the oldest.
     pub fn find(&mut self, key: &StateKey, dir: Direction, kif: u16) -> Option<u32> {
+        self.find_hashed(key, self.index.hash(key), dir, kif)
+    }
+
+    /// The same, of a key whose hash is known.
+    #[inline]
+    pub fn find_hashed(&mut self, key: &StateKey, hash: u64, dir: Direction, kif: u16) -> Option<u32> {
         self.searches = self.searches.wrapping_add(1);
-        let mut best: Option<(bool, u64, u32)> = None;
-        self.each_with(key, |table, slot, side| {
-            let Some(s) = table.get(slot) else { return };
-            if s.timeout() == StateTimeout::Purge || (s.kif != FLOATING && s.kif != kif) {
-                return;
+        let mut best = NONE;
+        self.index.each(hash, |n| {
+            let (slot, side) = owner(n);
+            if self.is_key(slot, side, key) && self.meets(slot, side, dir, kif) && self.before(slot, best) {
+                best = slot;
             }
-            let (wire_af, stack_af) = (s.af(), s.stack(table.ext(s)).af);
-            let fits = if wire_af == stack_af {
-                !s.translated() || side == KeySide::lookup(dir)
-            } else {
-                matches!(dir, Direction::In)
-            };
-            if !fits {
-                return;
-            }
-            let bound = s.kif != FLOATING;
-            let id = table.id(slot);
-            let better = match best {
-                None => true,
-                Some((b, i, _)) if b == bound => (id > i) == bound,
-                Some((b, ..)) => bound && !b,
-            };
-            if better {
-                best = Some((bound, id, slot));
-            }
+            false
         });
-        best.map(|(_, _, slot)| slot)
+        (best != NONE).then_some(best)
+    }
+
+    /// Whether a state that holds a packet's key is one for its direction and interface.
+    #[inline]
+    fn meets(&self, slot: u32, side: KeySide, dir: Direction, kif: u16) -> bool {
+        let Some(s) = self.states.get(slot) else { return false };
+        if s.is_purge() || (s.kif != FLOATING && s.kif != kif) {
+            return false;
+        }
+        if s.stack_elsewhere() && s.stack(self.ext(s)).af != s.af() {
+            return matches!(dir, Direction::In);
+        }
+        !s.translated() || side == KeySide::lookup(dir)
+    }
+
+    /// Whether a state comes before the best one so far.
+    #[inline]
+    fn before(&self, slot: u32, best: u32) -> bool {
+        let (Some(s), Some(b)) = (self.states.get(slot), self.states.get(best)) else { return true };
+        let (bound, other) = (s.kif != FLOATING, b.kif != FLOATING);
+        if bound == other { (self.id(slot) > self.id(best)) == bound } else { bound }
     }
 
     /// Whether any state has the key on this side, on whatever interface (`pf.c pf_find_state_all`).
     #[must_use]
     pub fn holds(&self, key: &StateKey, side: KeySide) -> bool {
         let mut found = false;
-        self.each_with(key, |table, slot, s| {
-            found |= s == side || table.get(slot).is_some_and(|s| !s.translated());
+        self.index.each(self.index.hash(key), |n| {
+            let (slot, s) = owner(n);
+            found = self.is_key(slot, s, key)
+                && (s == side || self.states.get(slot).is_some_and(|s| !s.translated()));
+            found
         });
         found
-    }
-
-    /// Calls `f` for every state that holds the key.
-    fn each_with(&self, key: &StateKey, mut f: impl FnMut(&Self, u32, KeySide)) {
-        let hash = self.hash(key);
-        let mut at = self.head(hash);
-        for _ in 0..self.links.len() {
-            let Some(link) = self.link(at) else { return };
-            let (slot, side) = owner(at);
-            if link.tag == tag(hash) && self.key(slot, side) == Some(*key) {
-                f(self, slot, side);
-            }
-            at = link.next;
-        }
     }
 
     /// The next states to look at for expiry: moves the cursor by at most `limit` states and calls `f` for each;
@@ -447,51 +496,6 @@ impl StateTable {
         (passed, collected)
     }
 
-    fn hash(&self, key: &StateKey) -> u64 {
-        let [k0, k1] = self.hash_key;
-        let mut h = SipHasher13::new_with_keys(k0, k1);
-        let [p0, p1] = key.port;
-        let fam = u64::from(matches!(key.af, Af::Inet6));
-        let misc = (u64::from(p0) << 32) | (u64::from(p1) << 16) | (u64::from(key.proto) << 8) | fam;
-        h.write_u64(misc);
-        let words = |a: &Addr| (u64::from_be_bytes(first8(&a.0)), u64::from_be_bytes(last8(&a.0)));
-        for a in &key.addr {
-            let (hi, lo) = words(a);
-            h.write_u64(hi);
-            if fam != 0 {
-                h.write_u64(lo);
-            }
-        }
-        h.finish()
-    }
-
-    fn bucket(&self, hash: u64) -> usize {
-        let mask = self.heads.len().wrapping_sub(1);
-        usize::try_from(hash & u64::from(u32::MAX)).unwrap_or(0) & mask
-    }
-
-    fn head(&self, hash: u64) -> u32 {
-        self.heads.get(self.bucket(hash)).copied().unwrap_or(NONE)
-    }
-
-    fn link(&self, node: u32) -> Option<Link> {
-        self.links.get(usize::try_from(node).ok()?).copied()
-    }
-
-    fn link_mut(&mut self, node: u32) -> Option<&mut Link> {
-        self.links.get_mut(usize::try_from(node).ok()?)
-    }
-
-    fn link_in(&mut self, slot: u32, side: KeySide, hash: u64) {
-        let (node, bucket, next) = (node(slot, side), self.bucket(hash), self.head(hash));
-        if let Some(l) = self.link_mut(node) {
-            *l = Link { next, tag: tag(hash) };
-        }
-        if let Some(h) = self.heads.get_mut(bucket) {
-            *h = node;
-        }
-    }
-
     fn order_of(&self, slot: u32) -> Option<&Order> {
         self.order.get(usize::try_from(slot).ok()?)
     }
@@ -508,37 +512,11 @@ enum Rival {
     Closed,
 }
 
-/// The link a key of a state hangs by.
-const fn node(slot: u32, side: KeySide) -> u32 {
-    let base = slot.wrapping_mul(2);
-    match side {
-        KeySide::Wire => base,
-        KeySide::Stack => base.wrapping_add(1),
-    }
-}
-
-/// Whose link it is.
-const fn owner(node: u32) -> (u32, KeySide) {
-    (node >> 1, if node & 1 == 0 { KeySide::Wire } else { KeySide::Stack })
-}
-
-/// The bits of a hash a link keeps.
-fn tag(hash: u64) -> u32 {
-    u32::try_from(hash >> 32).unwrap_or(0)
-}
-
-fn first8(a: &[u8; 16]) -> [u8; 8] {
-    a.first_chunk::<8>().copied().unwrap_or_default()
-}
-
-fn last8(a: &[u8; 16]) -> [u8; 8] {
-    a.last_chunk::<8>().copied().unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::packet::proto::{TCP, UDP};
+    use crate::rule::{Addr, Af};
 
     fn key(n: u8, proto: u8) -> StateKey {
         let mut a = [0; 16];
