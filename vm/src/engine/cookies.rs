@@ -24,10 +24,11 @@ const MSS_DEFAULT: u16 = 512;
 impl Engine {
     /// Answers a SYN with a cookie where cookies are on. `true`: the packet is done with.
     pub(super) fn cookie_instead<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>) -> bool {
-        let seg = segment_of(cx.pkt, &cx.pd);
-        if self.recreating || cx.pd.dir != Direction::In || !seg.opens() {
+        let opens = cx.pd.tcp().is_some_and(|t| t.flags & (SYN | ACK) == SYN);
+        if self.recreating || cx.pd.dir != Direction::In || !opens {
             return false;
         }
+        let seg = segment_of(cx.pkt, cx.pd);
         let (wanted, flood) = self.cookies.wanted(self.half_open, cx.now.into(), cx.host);
         if flood {
             self.counters.limit(super::counters::LimitCounter::SynFloods);

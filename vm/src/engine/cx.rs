@@ -45,7 +45,9 @@ pub struct Cx<'c, 'p, H> {
     /// Its offload facts.
     pub meta: &'c PktMeta,
     /// Its description.
-    pub pd: PacketDesc,
+    pub pd: &'c mut PacketDesc,
+    /// The hash of its key, where that is known already.
+    pub hash: Option<u64>,
     /// The host.
     pub host: &'c mut H,
     /// The second it is.
@@ -76,12 +78,13 @@ pub struct Cx<'c, 'p, H> {
 
 impl<'c, 'p, H: Host> Cx<'c, 'p, H> {
     /// Begins with a described packet.
-    pub fn new(pkt: &'c mut Packet<'p>, meta: &'c PktMeta, pd: PacketDesc, host: &'c mut H, rule: u32) -> Self {
+    pub fn new(pkt: &'c mut Packet<'p>, meta: &'c PktMeta, pd: &'c mut PacketDesc, host: &'c mut H, rule: u32) -> Self {
         let now = seconds(host.now_ms());
         Self {
             pkt,
             meta,
             pd,
+            hash: None,
             host,
             now,
             reason: DropReason::Match,

@@ -8,7 +8,7 @@ use crate::host::Host;
 use crate::norm::frag::{Normalized, Reassembly, normalize};
 use crate::norm::scrub::{Scrub, scrub};
 use crate::norm::tcp;
-use crate::packet::{DropReason, Packet, PacketDesc, PktMeta, Refusal, describe, proto};
+use crate::packet::{DropReason, Packet, PacketDesc, PktMeta, Refusal, describe_into, proto};
 use crate::reply;
 use crate::rule::Timeout;
 use crate::state::record::{PeerScrub, StateFlags};
@@ -25,21 +25,22 @@ impl Engine {
         &mut self,
         pkt: &mut Packet<'_>,
         meta: &PktMeta,
+        pd: &mut PacketDesc,
         arrived: Arrived,
         room: &mut [u8],
         host: &mut H,
     ) -> Outcome {
-        let Arrived { mut pd, seen, mut carried } = arrived;
+        let Arrived { seen, mut carried, .. } = arrived;
         let set = Reassembly {
             on: self.options.reassemble,
             no_df: self.options.reassemble_no_df,
             timeout: value(&self.options.timeouts, Timeout::Frag),
         };
         let now = Self::now(host);
-        match normalize(&mut self.frags, pkt, meta, &pd, &set, now, room) {
+        match normalize(&mut self.frags, pkt, meta, pd, &set, now, room) {
             Normalized::Pass => {
-                Self::complete(&mut pd, seen, &carried);
-                self.decide(pkt, meta, pd, carried, host)
+                Self::complete(pd, seen, &carried);
+                self.decide(pkt, meta, pd, arrived, host)
             }
             Normalized::Held => {
                 let place = self.rules.default_place();
@@ -60,10 +61,10 @@ impl Engine {
                     self.counters.reason(DropReason::Memory);
                     return self.refused(pkt, seen, carried, Refusal::logged(DropReason::Memory), host);
                 };
-                let mut out = match describe(&whole, meta, seen.af, seen.dir, seen.iface) {
-                    Ok(mut pd) => {
-                        Self::complete(&mut pd, seen, &carried);
-                        self.decide(&mut whole, meta, pd, carried, host)
+                let mut out = match describe_into(&whole, meta, (seen.af, seen.dir, seen.iface), pd) {
+                    Ok(()) => {
+                        Self::complete(pd, seen, &carried);
+                        self.decide(&mut whole, meta, pd, Arrived { seen, carried, hash: None }, host)
                     }
                     Err(refusal) => {
                         self.counters.reason(refusal.reason);

@@ -67,7 +67,7 @@ const MOST_STEPS: u32 = 1 << 17;
 
 /// What one interface is to the programs in force.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Row {
+struct Row {
     index: u16,
     skipped: bool,
     /// One bit for each name of each program.
@@ -81,7 +81,12 @@ pub(super) struct Row {
 #[derive(Debug, Default)]
 pub struct Ifaces {
     rows: Vec<Row>,
+    /// Of each index its row, [`NO_ROW`] for none.
+    at: Vec<u16>,
 }
+
+/// No interface has this index here.
+const NO_ROW: u16 = u16::MAX;
 
 impl Ifaces {
     /// Binds the names of all programs to the interfaces there are. Counters of interfaces that stay are kept; which are
@@ -94,7 +99,7 @@ impl Ifaces {
         live: &[Live<'_>],
         programs: &[&Program],
         main: Option<&Program>,
-    ) -> Result<Vec<Row>, OutOfMemory> {
+    ) -> Result<Self, OutOfMemory> {
         let mut rows = room("interfaces", count(live.len()))?;
         for l in live {
             let mut members = room("interface names", count(programs.len()))?;
@@ -114,24 +119,31 @@ impl Ifaces {
             let cleared = old.map_or(0, |r| r.cleared);
             push(&mut rows, Row { index: l.index, skipped, members, counters, cleared });
         }
-        Ok(rows)
+        let highest = rows.iter().map(|r| r.index).max();
+        let mut at = filled("interface indexes", highest.map_or(0, |i| u32::from(i).saturating_add(1)), NO_ROW)?;
+        for (r, n) in rows.iter().zip(0..NO_ROW).rev() {
+            if let Some(to) = at.get_mut(usize::from(r.index)) {
+                *to = n;
+            }
+        }
+        Ok(Self { rows, at })
     }
 
     /// Puts bindings in force.
-    pub(super) fn apply(&mut self, rows: Vec<Row>) {
-        self.rows = rows;
+    pub(super) fn apply(&mut self, planned: Self) {
+        *self = planned;
     }
 
     /// Says whether packets of an interface are to be looked at.
     pub fn skip(&mut self, index: u16, skip: bool) {
-        if let Some(r) = self.rows.iter_mut().find(|r| r.index == index) {
+        if let Some(r) = self.row_mut(index) {
             r.skipped = skip;
         }
     }
 
     /// Zeroes the counters of an interface.
     pub fn clear(&mut self, index: u16, now: u32) {
-        if let Some(r) = self.rows.iter_mut().find(|r| r.index == index) {
+        if let Some(r) = self.row_mut(index) {
             r.counters = IfaceCounters::default();
             r.cleared = now;
         }
@@ -143,8 +155,14 @@ impl Ifaces {
         self.row(index).map_or(0, |r| r.cleared)
     }
 
+    #[inline]
+    fn row_mut(&mut self, index: u16) -> Option<&mut Row> {
+        self.rows.get_mut(usize::from(*self.at.get(usize::from(index))?))
+    }
+
+    #[inline]
     fn row(&self, index: u16) -> Option<&Row> {
-        self.rows.iter().find(|r| r.index == index)
+        self.rows.get(usize::from(*self.at.get(usize::from(index))?))
     }
 
     /// Whether an interface is the one a program names, or of the group it names.
@@ -162,7 +180,7 @@ impl Ifaces {
 
     /// Counts a packet.
     pub fn count(&mut self, index: u16, af: Af, dir: Direction, passed: bool, len: u32) {
-        if let Some(r) = self.rows.iter_mut().find(|r| r.index == index) {
+        if let Some(r) = self.row_mut(index) {
             r.counters.count(af, dir, passed, len);
         }
     }

@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use crate::count::{number, numbered};
 use crate::engine::Engine;
 use crate::engine::env::fresh;
-use crate::engine::ifaces::{Live, Row};
+use crate::engine::ifaces::{Ifaces, Live};
 use crate::engine::rules::Rulebooks;
 use crate::engine::tables::{Follow, TablePlan};
 use crate::exec::{Bindings, Callee, Forest, Grove, UnitId};
@@ -71,7 +71,7 @@ struct Prepared {
     books: Rulebooks,
     tables: TablePlan,
     tags: Vec<Vec<u16>>,
-    rows: Vec<Row>,
+    rows: Ifaces,
     pools: Vec<Vec<PoolState>>,
     /// Stable numbers of the rules that will be in force, sorted.
     ids: Vec<u64>,

@@ -10,7 +10,7 @@ use crate::engine::rules::second;
 use crate::host::Host;
 use crate::nat::addr::is_loopback;
 use crate::packet::tcp_flags::{ACK, RST, SYN};
-use crate::packet::{DropReason, Packet, PacketDesc, PktMeta, Refusal, describe};
+use crate::packet::{DropReason, Packet, PacketDesc, PktMeta, Refusal, describe_into};
 use crate::rule::{self, Af, Direction, Divert, LogFlags, RouteKind, RuleFlags};
 use crate::state::key::{KeySide, StateKey};
 use crate::state::record::{NONE, PeerState, StateFlags};
@@ -45,19 +45,31 @@ pub struct Arriving<'b, 'p> {
     pub carried: Carried,
 }
 
-/// A packet that was described.
+/// What is known of a packet beside its description.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Arrived {
-    /// Its description.
-    pub pd: PacketDesc,
     /// Where it is seen.
     pub seen: Seen,
     /// What it carries.
     pub carried: Carried,
+    /// The hash of its key, where that is known already.
+    pub hash: Option<u64>,
 }
 
 /// Low-delay bit of the TOS.
 const LOWDELAY: u8 = 0x10;
+/// Flags of a state that ask for something even where it has no extension.
+const ASKS: u16 = StateFlags::NO_DF.0 | StateFlags::RANDOM_ID.0 | StateFlags::SET_TOS.0 | StateFlags::SET_PRIO.0;
+
+/// What a state, or without one the rule, asks for beyond the verdict.
+struct Wishes {
+    flags: StateFlags,
+    min_ttl: u8,
+    tos: u8,
+    prio: [u8; 2],
+    delay: u16,
+    queue: [u16; 2],
+}
 
 impl Engine {
     /// Decides about one packet, which is rewritten in place. `room` is where a reassembled packet is put.
@@ -81,14 +93,12 @@ impl Engine {
             self.counters.reason(DropReason::Memory);
             return self.refused(pkt, seen, carried, Refusal::logged(DropReason::Memory), host);
         }
-        let pd = match describe(pkt, meta, seen.af, seen.dir, seen.iface) {
-            Ok(pd) => pd,
-            Err(refusal) => {
-                self.counters.reason(refusal.reason);
-                return self.refused(pkt, seen, carried, refusal, host);
-            }
-        };
-        self.normalized(pkt, meta, Arrived { pd, seen, carried }, room, host)
+        let mut pd = PacketDesc::NOTHING;
+        if let Err(refusal) = describe_into(pkt, meta, (seen.af, seen.dir, seen.iface), &mut pd) {
+            self.counters.reason(refusal.reason);
+            return self.refused(pkt, seen, carried, refusal, host);
+        }
+        self.normalized(pkt, meta, &mut pd, Arrived { seen, carried, hash: None }, room, host)
     }
 
     /// Decides about packets strictly in order, as one by one: `done` is told of each before the next is looked at, with
@@ -148,12 +158,13 @@ impl Engine {
         &mut self,
         pkt: &mut Packet<'_>,
         meta: &PktMeta,
-        pd: PacketDesc,
-        carried: Carried,
+        pd: &mut PacketDesc,
+        arrived: Arrived,
         host: &mut H,
     ) -> Outcome {
         let place = self.rules.default_place();
         let mut cx = Cx::new(pkt, meta, pd, host, place);
+        cx.hash = arrived.hash;
         let mut small_ack = false;
         let action = if cx.pd.fragment {
             let action = self.test_rule(&mut cx);
@@ -165,7 +176,7 @@ impl Engine {
             small_ack = cx.pd.tcp().is_some_and(|t| t.flags & ACK != 0) && cx.pd.p_len == 0;
             self.other_than_icmp(&mut cx)
         };
-        self.finish(cx, action, small_ack, carried)
+        self.finish(&mut cx, action, small_ack, arrived.carried)
     }
 
     /// What a state decided stands; without one the rules are asked.
@@ -196,7 +207,7 @@ impl Engine {
                 return Action::Drop;
             }
         }
-        let pd = &cx.pd;
+        let pd = &*cx.pd;
         let key = StateKey::of_packet(pd.af, pd.proto, pd.dir, (pd.src, pd.sport), (pd.dst, pd.dport));
         let mut slot = self.find_state(cx, &key);
         if let Some(done) = self.cookie_back(cx, &key, &mut slot) {
@@ -230,11 +241,17 @@ impl Engine {
     }
 
     /// The last part: what state or rule ask for beyond the verdict.
-    fn finish<H: Host>(&mut self, mut cx: Cx<'_, '_, H>, action: Action, small_ack: bool, carried: Carried) -> Outcome {
+    fn finish<H: Host>(
+        &mut self,
+        cx: &mut Cx<'_, '_, H>,
+        action: Action,
+        small_ack: bool,
+        carried: Carried,
+    ) -> Outcome {
         let mut action = action;
         let mut out = Outcome::untouched(cx.rule, carried);
         if action != Action::Drop {
-            action = self.apply(&mut cx, action, small_ack, &mut out);
+            action = self.apply(cx, action, small_ack, &mut out);
         }
         if cx.redirected {
             out.to_loopback = is_loopback(cx.pd.af, &cx.pd.dst);
@@ -249,9 +266,9 @@ impl Engine {
             }
         }
         out.nested = cx.nested;
-        self.log_last(&mut cx);
+        self.log_last(cx);
         out.logged = cx.logs != 0;
-        self.count(&cx, action);
+        self.count(cx, action);
         out.action = Some(action);
         out.reason = cx.reason;
         out.rule = cx.rule;
@@ -265,7 +282,7 @@ impl Engine {
                 Some(Divert::Packet { port }) => Verdict::Divert(port),
                 _ => Verdict::Drop,
             },
-            Action::AfTo => match self.change_family(&mut cx) {
+            Action::AfTo => match self.change_family(cx) {
                 true => Verdict::Reroute,
                 false => Verdict::Drop,
             },
@@ -275,44 +292,52 @@ impl Engine {
             out.carried.generated = true;
         }
         if out.verdict == Verdict::Pass {
-            out.send_to = self.send_to(&cx);
+            out.send_to = self.send_to(cx);
         }
         out
     }
 
     /// Options, scrubbing, tag, priority, delay, queue: of the state, else of the rule.
     fn apply<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>, action: Action, small_ack: bool, out: &mut Outcome) -> Action {
-        let urgent = small_ack || cx.pd.tos & LOWDELAY != 0;
-        let state = cx.state.and_then(|s| self.table.get(s)).copied();
         let mut action = action;
-        let (flags, min_ttl, tos, prio, delay, queue) = match &state {
+        let wishes = match cx.state.and_then(|s| self.table.get(s)) {
             Some(s) => {
-                if action == Action::Pass && cx.pd.badopts.any() && !s.flags.has(StateFlags::ALLOW_OPTS) {
+                let (flags, ext) = (s.flags, s.ext);
+                if action == Action::Pass && cx.pd.badopts.any() && !flags.has(StateFlags::ALLOW_OPTS) {
                     action = self.refuse(cx, DropReason::IpOption);
                     cx.log_forced = true;
                 }
-                let ext = self.table.ext(s).copied().unwrap_or_default();
-                if ext.tag != 0 {
-                    cx.pd.tag = ext.tag;
+                let e = match self.table.exts.get(ext) {
+                    None if flags.0 & ASKS == 0 => return action,
+                    e => e.copied().unwrap_or_default(),
+                };
+                if e.tag != 0 {
+                    cx.pd.tag = e.tag;
                 }
-                (s.flags, ext.min_ttl, ext.set_tos, ext.prio, ext.delay, ext.queue)
+                Wishes { flags, min_ttl: e.min_ttl, tos: e.set_tos, prio: e.prio, delay: e.delay, queue: e.queue }
             }
             None => {
-                let Some(r) = self.rules.get(cx.rule).map(|e| e.rule) else { return action };
-                let queue = r.queue.map(|q| q.map_or(u16::MAX, |q| q.0));
-                let delay = if r.flags.has(RuleFlags::SET_DELAY) { r.delay } else { 0 };
-                (super::create::scrub_flags(&r), r.min_ttl, r.tos, r.prio, delay, queue)
+                let Some(r) = self.rules.get(cx.rule).map(|e| &e.rule) else { return action };
+                Wishes {
+                    flags: super::create::scrub_flags(r),
+                    min_ttl: r.min_ttl,
+                    tos: r.tos,
+                    prio: r.prio,
+                    delay: if r.flags.has(RuleFlags::SET_DELAY) { r.delay } else { 0 },
+                    queue: r.queue.map(|q| q.map_or(u16::MAX, |q| q.0)),
+                }
             }
         };
-        self.scrub_packet(cx, flags, min_ttl, tos);
-        let pick = |pair: [u8; 2]| if urgent { pair[1] } else { pair[0] };
-        if flags.has(StateFlags::SET_PRIO) {
-            out.carried.prio = pick(prio);
+        self.scrub_packet(cx, wishes.flags, wishes.min_ttl, wishes.tos);
+        let urgent = small_ack || cx.pd.tos & LOWDELAY != 0;
+        if wishes.flags.has(StateFlags::SET_PRIO) {
+            let [ordinary, fast] = wishes.prio;
+            out.carried.prio = if urgent { fast } else { ordinary };
         }
-        let [ordinary, fast] = queue;
+        let [ordinary, fast] = wishes.queue;
         let q = if urgent { fast } else { ordinary };
         out.queue = (action == Action::Pass && q != u16::MAX).then_some(q);
-        out.delay = delay;
+        out.delay = wishes.delay;
         action
     }
 
@@ -333,65 +358,68 @@ impl Engine {
     /// Counts the packet at its interface, rule, anchor, state, source nodes, match rules and tables
     /// (`pf_counters_inc`).
     fn count<H: Host>(&mut self, cx: &Cx<'_, '_, H>, action: Action) {
-        let (pd, len) = (&cx.pd, cx.pd.tot_len);
+        let (pd, len) = (&*cx.pd, cx.pd.tot_len);
         self.ifaces.count(pd.iface, pd.af, pd.dir, action == Action::Pass, len);
-        let blocks = self.rules.get(cx.rule).is_some_and(|e| e.rule.action == rule::Action::Block);
-        if !(matches!(action, Action::Pass | Action::AfTo) || blocks) {
+        let passes = matches!(action, Action::Pass | Action::AfTo);
+        let out = second(pd.dir);
+        let mut tables = false;
+        if let Some(e) = self.rules.get_mut(cx.rule) {
+            if !passes && e.rule.action != rule::Action::Block {
+                return;
+            }
+            e.count(out, len);
+            tables = e.src_table.is_some() || e.dst_table.is_some();
+        } else if !passes {
             return;
         }
-        let out = second(pd.dir);
-        for place in [Some(cx.rule), cx.anchor].into_iter().flatten() {
-            if let Some(e) = self.rules.get_mut(place) {
-                e.count(out, len);
+        if let Some(e) = cx.anchor.and_then(|a| self.rules.get_mut(a)) {
+            e.count(out, len);
+        }
+        let Some(slot) = cx.state else {
+            if tables {
+                self.count_tables(cx.rule, pd, (pd.src, pd.dst), len);
             }
+            return;
+        };
+        let Some(s) = self.table.get_mut(slot) else { return };
+        s.count(pd.dir, len);
+        let (dir, ext) = (s.direction(), s.ext);
+        if ext != NONE {
+            self.count_ext(slot, (dir, ext), pd, len);
         }
-        let mut ends = (pd.src, pd.dst);
-        if let Some(slot) = cx.state {
-            ends = self.count_state(slot, pd, len).unwrap_or(ends);
+        if tables {
+            self.count_tables(cx.rule, pd, self.ends_of(slot, dir), len);
         }
-        self.count_tables(cx.rule, pd, ends, len);
     }
 
-    /// Counts at a state and what hangs on it; gives the ends its tables are asked about.
-    fn count_state(&mut self, slot: u32, pd: &PacketDesc, len: u32) -> Option<(rule::Addr, rule::Addr)> {
-        let out = second(pd.dir);
-        let s = self.table.get_mut(slot)?;
-        let with = s.direction() == pd.dir;
-        let [p0, p1] = &mut s.packets;
-        let [b0, b1] = &mut s.bytes;
-        let (p, b) = if with { (p0, b0) } else { (p1, b1) };
-        *p = p.wrapping_add(1);
-        *b = b.wrapping_add(u64::from(len));
-        let dir = s.direction();
+    /// The ends of a state's conversation as tables are asked about them.
+    fn ends_of(&self, slot: u32, dir: Direction) -> (rule::Addr, rule::Addr) {
         let side = if dir == Direction::In { KeySide::Stack } else { KeySide::Wire };
-        let s = *s;
-        let e = self.table.ext(&s).copied();
-        let key = s.key(side, e.as_ref());
-        let [a0, a1] = key.addr;
-        let ends = if dir == Direction::In { (a0, a1) } else { (a1, a0) };
-        if let Some(e) = e {
-            for id in e.src_nodes {
-                if let Some(n) = self.nodes.get_mut(id) {
-                    let [p0, p1] = &mut n.packets;
-                    let [b0, b1] = &mut n.bytes;
-                    let (p, b) = if out { (p1, b1) } else { (p0, b0) };
-                    *p = p.wrapping_add(1);
-                    *b = b.wrapping_add(u64::from(len));
-                }
-            }
-            let mut at = e.matches;
-            for _ in 0..super::test_rule::MAX_HITS {
-                let Some(block) = self.table.matches.get(at).copied() else { break };
-                for r in block.rules {
-                    if let Some(entry) = self.rules.get_mut(r) {
-                        entry.count(!with, len);
-                        self.count_tables(r, pd, ends, len);
-                    }
-                }
-                at = block.next;
+        let [a0, a1] = self.table.key(slot, side).map(|k| k.addr).unwrap_or_default();
+        if dir == Direction::In { (a0, a1) } else { (a1, a0) }
+    }
+
+    /// Counts at what hangs on a state: source nodes, match rules and their tables.
+    fn count_ext(&mut self, slot: u32, (dir, ext): (Direction, u32), pd: &PacketDesc, len: u32) {
+        let Some(e) = self.table.exts.get(ext) else { return };
+        let (nodes, mut at) = (e.src_nodes, e.matches);
+        let out = second(pd.dir);
+        for id in nodes {
+            if let Some(n) = self.nodes.get_mut(id) {
+                n.count(out, len);
             }
         }
-        Some(ends)
+        for _ in 0..super::test_rule::MAX_HITS {
+            let Some(block) = self.table.matches.get(at).copied() else { break };
+            for r in block.rules {
+                let Some(entry) = self.rules.get_mut(r) else { continue };
+                entry.count(dir != pd.dir, len);
+                if entry.src_table.is_some() || entry.dst_table.is_some() {
+                    self.count_tables(r, pd, self.ends_of(slot, dir), len);
+                }
+            }
+            at = block.next;
+        }
     }
 
     /// Counts at the tables a rule names.

@@ -234,6 +234,43 @@ pub struct PacketDesc {
 }
 
 impl PacketDesc {
+    /// A description that says nothing.
+    pub const NOTHING: Self = Self {
+        dir: Direction::In,
+        forwarded: false,
+        iface: 0,
+        received_on: None,
+        af: Af::Inet,
+        naf: Af::Inet,
+        proto: 0,
+        fragment: false,
+        tos: 0,
+        ttl: 0,
+        badopts: BadOpts::NONE,
+        src: Addr([0; 16]),
+        dst: Addr([0; 16]),
+        nsaddr: Addr([0; 16]),
+        ndaddr: Addr([0; 16]),
+        sport: 0,
+        dport: 0,
+        nsport: 0,
+        ndport: 0,
+        tot_len: 0,
+        off: 0,
+        hdrlen: 0,
+        p_len: 0,
+        ip_hlen: 0,
+        extoff: 0,
+        fragoff: 0,
+        frag: FragInfo { id: 0, offset: 0, more: false, dont: false },
+        l4: L4::Other,
+        tag: 0,
+        prio: 0,
+        rdomain: 0,
+        uid: None,
+        gid: None,
+    };
+
     /// TCP fields, of TCP packets that are not fragments.
     #[must_use]
     #[inline]

@@ -3,7 +3,7 @@
 //! Source: `pf.c` (`pf_setup_pdesc`), and of `pf_test` the refusal of ICMP of the other family.
 
 use super::walk::{Bounds, walk4, walk6};
-use super::{BadOpts, DropReason, FragInfo, IcmpInfo, L4, Packet, PacketDesc, PktMeta, Refusal, TcpInfo, proto};
+use super::{DropReason, FragInfo, IcmpInfo, L4, Packet, PacketDesc, PktMeta, Refusal, TcpInfo, proto};
 use crate::rule::{Addr, Af, Direction};
 use crate::wire::icmp::v6;
 use crate::wire::{Field, FragmentHeader, Icmp, Ipv4, Ipv6, Tcp, Udp};
@@ -25,9 +25,24 @@ pub fn describe(
     dir: Direction,
     iface: u16,
 ) -> Result<PacketDesc, Refusal> {
-    let mut desc = empty(af, dir, iface);
-    fill(packet, meta, &mut desc)?;
+    let mut desc = PacketDesc::NOTHING;
+    describe_into(packet, meta, (af, dir, iface), &mut desc)?;
     Ok(desc)
+}
+
+/// [`describe`] in place: whatever stood in the description is forgotten.
+///
+/// # Errors
+/// Likewise; the description means nothing then.
+#[inline]
+pub fn describe_into(
+    packet: &Packet<'_>,
+    meta: &PktMeta,
+    (af, dir, iface): (Af, Direction, u16),
+    desc: &mut PacketDesc,
+) -> Result<(), Refusal> {
+    *desc = PacketDesc { dir, iface, af, naf: af, ..PacketDesc::NOTHING };
+    fill(packet, meta, desc)
 }
 
 /// Fills an empty description in place.
@@ -54,45 +69,6 @@ pub fn addr4(a: [u8; 4]) -> Addr {
     let mut out = Addr::default();
     a.put(&mut out.0, 0);
     out
-}
-
-/// A description that says nothing.
-const fn empty(af: Af, dir: Direction, iface: u16) -> PacketDesc {
-    PacketDesc {
-        dir,
-        forwarded: false,
-        iface,
-        received_on: None,
-        af,
-        naf: af,
-        proto: 0,
-        fragment: false,
-        tos: 0,
-        ttl: 0,
-        badopts: BadOpts::NONE,
-        src: Addr([0; 16]),
-        dst: Addr([0; 16]),
-        nsaddr: Addr([0; 16]),
-        ndaddr: Addr([0; 16]),
-        sport: 0,
-        dport: 0,
-        nsport: 0,
-        ndport: 0,
-        tot_len: 0,
-        off: 0,
-        hdrlen: 0,
-        p_len: 0,
-        ip_hlen: 0,
-        extoff: 0,
-        fragoff: 0,
-        frag: FragInfo { id: 0, offset: 0, more: false, dont: false },
-        l4: L4::Other,
-        tag: 0,
-        prio: 0,
-        rdomain: 0,
-        uid: None,
-        gid: None,
-    }
 }
 
 /// An offset or length, all of which fit: a packet is shorter than 4 GB.

@@ -16,7 +16,7 @@ mod walk;
 
 pub use buffer::Packet;
 pub use desc::{BadOpts, FragInfo, IcmpInfo, L4, PacketDesc, TcpInfo, proto, tcp_flags};
-pub use describe::{addr4, describe};
+pub use describe::{addr4, describe, describe_into};
 pub use meta::{Checksum, PktMeta, Segments};
 pub use reason::{DropReason, REASONS, Refusal};
 pub use walk::{Bounds, Walk, walk4, walk6};

@@ -302,9 +302,10 @@ impl State {
         })
     }
 
-    /// Whether both keys are of one family, as far as the record knows.
+    /// Whether the stack key is in the extension.
+    #[must_use]
     #[inline]
-    pub(super) const fn stack_elsewhere(&self) -> bool {
+    pub const fn stack_elsewhere(&self) -> bool {
         self.bits & BIT_STACK_IN_EXT != 0
     }
 
@@ -380,6 +381,16 @@ impl State {
     #[must_use]
     pub const fn peers_mut(&mut self, forward: bool) -> (&mut StatePeer, &mut StatePeer) {
         if forward { (&mut self.src, &mut self.dst) } else { (&mut self.dst, &mut self.src) }
+    }
+
+    /// Counts a packet of a direction.
+    #[inline]
+    pub fn count(&mut self, dir: Direction, len: u32) {
+        let with = self.direction() == dir;
+        let ([p0, p1], [b0, b1]) = (&mut self.packets, &mut self.bytes);
+        let (p, b) = if with { (p0, b0) } else { (p1, b1) };
+        *p = p.wrapping_add(1);
+        *b = b.wrapping_add(u64::from(len));
     }
 
     /// Sets the progress of both sides.

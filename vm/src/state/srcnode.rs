@@ -70,6 +70,16 @@ pub struct SrcNode {
     next: u32,
 }
 
+impl SrcNode {
+    /// Counts a packet, in or out.
+    pub fn count(&mut self, out: bool, len: u32) {
+        let ([p0, p1], [b0, b1]) = (&mut self.packets, &mut self.bytes);
+        let (p, b) = if out { (p1, b1) } else { (p0, b0) };
+        *p = p.wrapping_add(1);
+        *b = b.wrapping_add(u64::from(len));
+    }
+}
+
 /// All source nodes.
 #[derive(Debug)]
 pub struct SrcNodes {

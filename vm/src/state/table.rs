@@ -460,8 +460,7 @@ impl StateTable {
         let mut found = false;
         self.index.each(self.index.hash(key), |n| {
             let (slot, s) = owner(n);
-            found = self.is_key(slot, s, key)
-                && (s == side || self.states.get(slot).is_some_and(|s| !s.translated()));
+            found = self.is_key(slot, s, key) && (s == side || self.states.get(slot).is_some_and(|s| !s.translated()));
             found
         });
         found
