@@ -66,6 +66,7 @@ impl IfaceCounters {
     }
 
     /// Counts a packet.
+    #[inline]
     pub fn count(&mut self, af: Af, dir: Direction, passed: bool, len: u32) {
         let (f, d, p) = (usize::from(af == Af::Inet6), usize::from(dir == Direction::Out), usize::from(!passed));
         bump(&mut self.packets, f, d, p, 1);
@@ -73,6 +74,7 @@ impl IfaceCounters {
     }
 }
 
+#[inline]
 fn bump(t: &mut [[[u64; 2]; 2]; 2], f: usize, d: usize, p: usize, n: u64) {
     if let Some(c) = t.get_mut(f).and_then(|t| t.get_mut(d)).and_then(|t| t.get_mut(p)) {
         *c = c.wrapping_add(n);
@@ -88,6 +90,7 @@ pub struct Counters {
 
 impl Counters {
     /// Counts a reason.
+    #[inline]
     pub fn reason(&mut self, r: DropReason) {
         if let Some(c) = self.reasons.get_mut(r.index()) {
             *c = c.wrapping_add(1);

@@ -174,11 +174,13 @@ impl Ifaces {
 
     /// Whether packets of an interface are not looked at.
     #[must_use]
+    #[inline]
     pub fn skipped(&self, index: u16) -> bool {
         self.row(index).is_some_and(|r| r.skipped)
     }
 
     /// Counts a packet.
+    #[inline]
     pub fn count(&mut self, index: u16, af: Af, dir: Direction, passed: bool, len: u32) {
         if let Some(r) = self.row_mut(index) {
             r.counters.count(af, dir, passed, len);

@@ -114,6 +114,7 @@ pub struct Outcome {
 impl Outcome {
     /// A packet that is not looked at.
     #[must_use]
+    #[inline]
     pub const fn untouched(rule: u32, carried: Carried) -> Self {
         Self {
             verdict: Verdict::Pass,

@@ -19,6 +19,7 @@ pub const COLLECT: usize = 64;
 
 /// Whether a state counts as half open.
 #[must_use]
+#[inline]
 pub fn half_open(s: &State) -> bool {
     s.proto() == proto::TCP && s.src.state > PeerState::CLOSED && s.src.state < PeerState::ESTABLISHED
 }

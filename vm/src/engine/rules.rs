@@ -77,6 +77,7 @@ impl RuleEntry {
     }
 
     /// Counts a packet.
+    #[inline]
     pub fn count(&mut self, slot: bool, len: u32) {
         let [p0, p1] = &mut self.packets;
         let [b0, b1] = &mut self.bytes;
@@ -251,18 +252,21 @@ impl RuleBook {
 
     /// The place of the default rule.
     #[must_use]
+    #[inline]
     pub const fn default_place(&self) -> u32 {
         self.default
     }
 
     /// An entry.
     #[must_use]
+    #[inline]
     pub fn get(&self, place: u32) -> Option<&RuleEntry> {
         self.entries.get(place)
     }
 
     /// An entry, to change.
     #[must_use]
+    #[inline]
     pub fn get_mut(&mut self, place: u32) -> Option<&mut RuleEntry> {
         self.entries.get_mut(place)
     }

@@ -29,6 +29,7 @@ pub fn options_of(pkt: &Packet<'_>, pd: &PacketDesc) -> ([u8; wire_tcp::MAX_OPTI
 
 /// What tracking needs of a segment.
 #[must_use]
+#[inline]
 pub fn segment_of(pkt: &Packet<'_>, pd: &PacketDesc) -> Seg {
     let Some(t) = pd.tcp() else { return Seg::default() };
     let mut wscale = 0;
@@ -69,6 +70,7 @@ impl Engine {
     }
 
     /// The key packets of this description are rewritten to, `None` when the state does not translate.
+    #[inline]
     pub(super) fn other_key(&self, slot: u32, pd: &PacketDesc) -> Option<OtherKey> {
         if !self.table.get(slot)?.translated() {
             return None;

@@ -42,6 +42,7 @@ const TICK_MICROS: u64 = 1_000_000 / MAX_TICKS;
 ///
 /// # Errors
 /// The segment is dropped.
+#[inline]
 pub fn sanity(packet: &mut Packet<'_>, meta: &PktMeta, desc: &mut PacketDesc) -> Result<(), DropReason> {
     let L4::Tcp(mut t) = desc.l4 else { return Ok(()) };
     let flags = if t.flags & SYN != 0 { t.flags & !FIN } else { t.flags };

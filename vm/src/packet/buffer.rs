@@ -40,6 +40,7 @@ impl<'a> Packet<'a> {
 
     /// A contiguous packet without headroom.
     #[must_use]
+    #[inline]
     pub fn whole(window: &'a mut [u8]) -> Self {
         let len = window.len();
         Self { window, head: 0, rest: &[], len }
@@ -74,6 +75,7 @@ impl<'a> Packet<'a> {
 
     /// The writable first bytes of the packet, to write.
     #[must_use]
+    #[inline]
     pub fn window_mut(&mut self) -> &mut [u8] {
         let len = self.len;
         let w = self.window.get_mut(self.head..).unwrap_or_default();

@@ -6,7 +6,7 @@ use super::walk::{Bounds, walk4, walk6};
 use super::{DropReason, FragInfo, IcmpInfo, L4, Packet, PacketDesc, PktMeta, Refusal, TcpInfo, proto};
 use crate::rule::{Addr, Af, Direction};
 use crate::wire::icmp::v6;
-use crate::wire::{Field, FragmentHeader, Icmp, Ipv4, Ipv6, Tcp, Udp};
+use crate::wire::{FragmentHeader, Icmp, Ipv4, Ipv6, Tcp, Udp};
 
 /// ECN bits of the type of service.
 const ECN: u8 = 3;
@@ -52,23 +52,29 @@ fn fill(packet: &Packet<'_>, meta: &PktMeta, desc: &mut PacketDesc) -> Result<()
         Af::Inet => describe4(packet, meta, desc)?,
         Af::Inet6 => describe6(packet, meta, desc)?,
     };
-    desc.nsaddr = desc.src;
-    desc.ndaddr = desc.dst;
-    if !desc.fragment {
-        transport(packet, bounds, desc)?;
-        desc.nsport = desc.sport;
-        desc.ndport = desc.dport;
-    }
-    Ok(())
+    if desc.fragment { Ok(()) } else { transport(packet, bounds, desc) }
 }
 
 /// An IPv4 address.
 #[must_use]
 #[inline]
-pub fn addr4(a: [u8; 4]) -> Addr {
-    let mut out = Addr::default();
-    a.put(&mut out.0, 0);
-    out
+pub const fn addr4(a: [u8; 4]) -> Addr {
+    let [a, b, c, d] = a;
+    Addr([a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+}
+
+/// Addresses, on the wire and so far: written from registers, for reading back what was just written in parts is slow.
+#[inline]
+const fn set_addresses(desc: &mut PacketDesc, src: Addr, dst: Addr) {
+    (desc.src, desc.nsaddr) = (src, src);
+    (desc.dst, desc.ndaddr) = (dst, dst);
+}
+
+/// Ports, likewise.
+#[inline]
+const fn set_ports(desc: &mut PacketDesc, src: u16, dst: u16) {
+    (desc.sport, desc.nsport) = (src, src);
+    (desc.dport, desc.ndport) = (dst, dst);
 }
 
 /// An offset or length, all of which fit: a packet is shorter than 4 GB.
@@ -91,8 +97,7 @@ fn describe4(packet: &Packet<'_>, meta: &PktMeta, desc: &mut PacketDesc) -> Resu
     desc.proto = walk.proto;
     desc.badopts = walk.badopts;
     desc.off = narrow(walk.off);
-    desc.src = addr4(h.src());
-    desc.dst = addr4(h.dst());
+    set_addresses(desc, addr4(h.src()), addr4(h.dst()));
     desc.tos = h.tos() & !ECN;
     desc.ttl = h.ttl();
     desc.tot_len = narrow(if bounds.length_outside() { packet.len() } else { said });
@@ -125,8 +130,7 @@ fn describe6(packet: &Packet<'_>, meta: &PktMeta, desc: &mut PacketDesc) -> Resu
     desc.off = narrow(walk.off);
     desc.extoff = narrow(walk.extoff);
     desc.fragoff = narrow(walk.fragoff);
-    desc.src = Addr(h.src());
-    desc.dst = Addr(h.dst());
+    set_addresses(desc, Addr(h.src()), Addr(h.dst()));
     desc.tos = h.traffic_class() & !ECN;
     desc.ttl = h.hop_limit();
     desc.tot_len = narrow(if bounds.length_outside() { packet.len() } else { said });
@@ -180,8 +184,7 @@ fn tcp(packet: &Packet<'_>, bounds: Bounds, desc: &mut PacketDesc) -> Result<(),
     };
     desc.p_len = p_len;
     desc.hdrlen = 20;
-    desc.sport = h.src_port();
-    desc.dport = h.dst_port();
+    set_ports(desc, h.src_port(), h.dst_port());
     desc.l4 = L4::Tcp(TcpInfo {
         seq: h.seq(),
         ack: h.ack(),
@@ -205,8 +208,7 @@ fn udp(packet: &Packet<'_>, bounds: Bounds, desc: &mut PacketDesc) -> Result<(),
     };
     desc.p_len = p_len;
     desc.hdrlen = 8;
-    desc.sport = h.src_port();
-    desc.dport = h.dst_port();
+    set_ports(desc, h.src_port(), h.dst_port());
     desc.l4 = L4::Udp;
     Ok(())
 }

@@ -40,6 +40,7 @@ impl Bounds {
     }
 
     /// The same for an IPv4 header at hand.
+    #[inline]
     pub(super) fn of4(len: usize, h: &Ipv4<[u8; 20]>, len_outside: bool) -> Self {
         let said = usize::from(h.total_len());
         Self::new(len, said, len_outside && said == 0, h.fragment_offset() != 0)
@@ -51,6 +52,7 @@ impl Bounds {
         Self::new(len, said.saturating_add(40), len_outside && said == 0, false)
     }
 
+    #[inline]
     fn new(len: usize, said: usize, outside: bool, fragment: bool) -> Self {
         Self { len: if outside { len } else { said.min(len) }, fragment, outside }
     }
@@ -104,6 +106,7 @@ fn refuse<T>(reason: DropReason) -> Result<T, Refusal> {
 ///
 /// # Errors
 /// The packet is refused.
+#[inline]
 pub fn walk4(packet: &Packet<'_>, bounds: Bounds, base: usize, h: &Ipv4<[u8; 20]>) -> Result<Walk, Refusal> {
     let hlen = h.header_len();
     let total = if bounds.outside && base == 0 { bounds.len } else { usize::from(h.total_len()) };

@@ -21,6 +21,7 @@ pub enum Idx {
 impl Idx {
     /// Where the source of a packet of this direction stands.
     #[must_use]
+    #[inline]
     pub const fn source(dir: Direction) -> Self {
         match dir {
             Direction::In => Self::Zero,
@@ -30,6 +31,7 @@ impl Idx {
 
     /// Where the destination of a packet of this direction stands.
     #[must_use]
+    #[inline]
     pub const fn dest(dir: Direction) -> Self {
         Self::source(dir).other()
     }
@@ -76,6 +78,7 @@ pub enum KeySide {
 impl KeySide {
     /// The key packets of this direction are looked up by.
     #[must_use]
+    #[inline]
     pub const fn lookup(dir: Direction) -> Self {
         match dir {
             Direction::In => Self::Wire,
@@ -109,6 +112,7 @@ pub struct StateKey {
 impl StateKey {
     /// The key of a packet: source and destination put in their places for `dir`.
     #[must_use]
+    #[inline]
     pub const fn of_packet(af: Af, proto: u8, dir: Direction, src: (Addr, u16), dst: (Addr, u16)) -> Self {
         let (addr, port) = match Idx::source(dir) {
             Idx::Zero => ([src.0, dst.0], [src.1, dst.1]),

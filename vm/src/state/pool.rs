@@ -145,6 +145,7 @@ impl<T: Copy> Pool<T> {
 
     /// An entry.
     #[must_use]
+    #[inline]
     pub fn get(&self, id: u32) -> Option<&T> {
         match self.places.get(usize::try_from(id).ok()?)? {
             Place::Taken(v) => Some(v),
@@ -154,6 +155,7 @@ impl<T: Copy> Pool<T> {
 
     /// An entry, to change.
     #[must_use]
+    #[inline]
     pub fn get_mut(&mut self, id: u32) -> Option<&mut T> {
         match self.at_mut(id)? {
             Place::Taken(v) => Some(v),
@@ -189,6 +191,7 @@ impl<T: Copy> Pool<T> {
         })
     }
 
+    #[inline]
     fn at_mut(&mut self, id: u32) -> Option<&mut Place<T>> {
         self.places.get_mut(usize::try_from(id).ok()?)
     }

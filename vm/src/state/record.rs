@@ -320,24 +320,28 @@ impl State {
 
     /// Family of the wire key.
     #[must_use]
+    #[inline]
     pub const fn af(&self) -> Af {
         if self.bits & BIT_INET6 != 0 { Af::Inet6 } else { Af::Inet }
     }
 
     /// Protocol of the wire key.
     #[must_use]
+    #[inline]
     pub const fn proto(&self) -> u8 {
         self.proto
     }
 
     /// Direction of its first packet.
     #[must_use]
+    #[inline]
     pub const fn direction(&self) -> Direction {
         if self.bits & BIT_OUT != 0 { Direction::Out } else { Direction::In }
     }
 
     /// Whether its keys differ.
     #[must_use]
+    #[inline]
     pub const fn translated(&self) -> bool {
         self.bits & BIT_TRANSLATED != 0
     }
@@ -370,6 +374,7 @@ impl State {
     }
 
     /// Sets what it waits for.
+    #[inline]
     pub const fn set_timeout(&mut self, t: StateTimeout) {
         self.timeout = match t {
             StateTimeout::Named(t) => t as u8,
@@ -379,6 +384,7 @@ impl State {
 
     /// Both sides in the order (sender, receiver) for a packet of `forward` direction or not.
     #[must_use]
+    #[inline]
     pub const fn peers_mut(&mut self, forward: bool) -> (&mut StatePeer, &mut StatePeer) {
         if forward { (&mut self.src, &mut self.dst) } else { (&mut self.dst, &mut self.src) }
     }

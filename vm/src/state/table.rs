@@ -227,18 +227,21 @@ impl StateTable {
 
     /// A state.
     #[must_use]
+    #[inline]
     pub fn get(&self, slot: u32) -> Option<&State> {
         self.states.get(slot)
     }
 
     /// A state, to change.
     #[must_use]
+    #[inline]
     pub fn get_mut(&mut self, slot: u32) -> Option<&mut State> {
         self.states.get_mut(slot)
     }
 
     /// A state's extension.
     #[must_use]
+    #[inline]
     pub fn ext(&self, state: &State) -> Option<&StateExt> {
         self.exts.get(state.ext)
     }
@@ -414,6 +417,7 @@ impl StateTable {
 
     /// The state a packet belongs to (`pf.c pf_find_state`): one bound to its interface before a floating one, of
     /// bound ones the newest, of floating ones the oldest.
+    #[inline]
     pub fn find(&mut self, key: &StateKey, dir: Direction, kif: u16) -> Option<u32> {
         self.find_hashed(key, self.index.hash(key), dir, kif)
     }

@@ -35,12 +35,14 @@ pub struct Segment {
 impl Segment {
     /// Whether all of `mask` is set.
     #[must_use]
+    #[inline]
     pub const fn has(&self, mask: u8) -> bool {
         self.flags & mask == mask
     }
 
     /// A SYN that is no answer.
     #[must_use]
+    #[inline]
     pub const fn opens(&self) -> bool {
         self.flags & (SYN | ACK) == SYN
     }
@@ -48,12 +50,14 @@ impl Segment {
 
 /// `a >= b` on the sequence circle.
 #[must_use]
+#[inline]
 pub const fn seq_geq(a: u32, b: u32) -> bool {
     a.wrapping_sub(b).cast_signed() >= 0
 }
 
 /// `a > b` on the sequence circle.
 #[must_use]
+#[inline]
 pub const fn seq_gt(a: u32, b: u32) -> bool {
     a.wrapping_sub(b).cast_signed() > 0
 }
@@ -117,11 +121,13 @@ fn unscale(win: u32, shift: u32) -> u16 {
 }
 
 /// `win << shift`, at least 1.
+#[inline]
 fn offered(win: u32, shift: u32) -> u32 {
     win.checked_shl(shift).unwrap_or(u32::MAX).max(1)
 }
 
 /// First part: learns from the first segment of a side, undoes and applies modulation, and works out the numbers.
+#[inline]
 pub fn observe<R: Random + ?Sized>(
     src: &mut StatePeer,
     dst: &mut StatePeer,
@@ -211,6 +217,7 @@ pub enum Fit {
 
 /// Second part: judges a segment. Resets must hit the expected number or its neighbours, or acknowledge exactly.
 #[must_use]
+#[inline]
 pub fn judge(src: &StatePeer, dst: &StatePeer, seg: &Segment, s: &Seen) -> Fit {
     let behind = src.seqlo.wrapping_sub(u32::from(dst.max_win).checked_shl(s.dws).unwrap_or(u32::MAX));
     let back = MAX_ACK_WINDOW.checked_shl(s.sws).unwrap_or(i32::MAX);
@@ -241,6 +248,7 @@ fn reset_fits(src: &StatePeer, behind: u32, seg: &Segment, s: &Seen) -> bool {
 }
 
 /// Third part, of segments that fit: moves the windows.
+#[inline]
 pub fn slide(src: &mut StatePeer, dst: &mut StatePeer, s: &Seen) {
     src.max_win = src.max_win.max(u16::try_from(s.win).unwrap_or(u16::MAX));
     if seq_gt(s.end, src.seqlo) {

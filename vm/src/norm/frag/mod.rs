@@ -69,7 +69,25 @@ pub enum Normalized {
 
 /// Normalises a packet as it enters the filter: reassembles fragments, and clears of the IPv4 flags what no whole
 /// packet has. `now` is in seconds; `room` takes a reassembled datagram.
+#[inline]
 pub fn normalize(
+    cache: &mut FragCache,
+    packet: &mut Packet<'_>,
+    meta: &PktMeta,
+    desc: &PacketDesc,
+    set: &Reassembly,
+    now: u32,
+    room: &mut [u8],
+) -> Normalized {
+    let plain = |p: &Packet<'_>| p.u16(6).is_some_and(|flags| flags & !ipv4::DF == 0);
+    if desc.af == Af::Inet && !desc.fragment && plain(packet) {
+        return Normalized::Pass;
+    }
+    normalize_any(cache, packet, meta, desc, set, now, room)
+}
+
+/// What is no whole IPv4 packet with right flags.
+fn normalize_any(
     cache: &mut FragCache,
     packet: &mut Packet<'_>,
     meta: &PktMeta,
