@@ -3,7 +3,7 @@
 use crate::engine::Engine;
 use crate::engine::cx::Cx;
 use crate::engine::order::Arrived;
-use crate::engine::outcome::{Outcome, Replaced, Verdict};
+use crate::engine::outcome::{Carried, Outcome, Replaced, Verdict};
 use crate::host::Host;
 use crate::norm::frag::{Normalized, Reassembly, normalize};
 use crate::norm::scrub::{Scrub, scrub};
@@ -26,11 +26,11 @@ impl Engine {
         pkt: &mut Packet<'_>,
         meta: &PktMeta,
         pd: &mut PacketDesc,
-        arrived: Arrived,
+        arrived: Arrived<'_>,
         room: &mut [u8],
         host: &mut H,
     ) -> Outcome {
-        let Arrived { seen, mut carried, .. } = arrived;
+        let Arrived { seen, carried, .. } = arrived;
         let set = Reassembly {
             on: self.options.reassemble,
             no_df: self.options.reassemble_no_df,
@@ -39,32 +39,33 @@ impl Engine {
         let now = Self::now(host);
         match normalize(&mut self.frags, pkt, meta, pd, &set, now, room) {
             Normalized::Pass => {
-                Self::complete(pd, seen, &carried);
-                self.decide(pkt, meta, pd, arrived, host)
+                Self::complete(pd, seen, carried);
+                self.decide(pkt, meta, pd, &arrived, host)
             }
             Normalized::Held => {
                 let place = self.rules.default_place();
-                Outcome { verdict: Verdict::Consumed, ..Outcome::untouched(place, carried) }
+                Outcome { verdict: Verdict::Consumed, ..Outcome::untouched(place, *carried) }
             }
             Normalized::Drop(reason) => {
                 if let Some(r) = reason {
                     self.counters.reason(r);
                 }
                 let why = Refusal::logged(reason.unwrap_or(DropReason::Match));
-                self.refused(pkt, seen, carried, why, host)
+                self.refused(pkt, seen, *carried, why, host)
             }
             Normalized::Whole { len, tag } => {
-                carried.reassembled = tag;
+                let carried = Carried { reassembled: tag, ..*carried };
                 let end = Packet::HEADROOM.saturating_add(len);
                 let whole = room.get_mut(..end).and_then(|w| Packet::new(w, Packet::HEADROOM, &[]));
                 let Some(mut whole) = whole else {
                     self.counters.reason(DropReason::Memory);
                     return self.refused(pkt, seen, carried, Refusal::logged(DropReason::Memory), host);
                 };
-                let mut out = match describe_into(&whole, meta, (seen.af, seen.dir, seen.iface), pd) {
+                *pd = PacketDesc::seen(seen.af, seen.dir, seen.iface);
+                let mut out = match describe_into(&whole, meta, pd) {
                     Ok(()) => {
                         Self::complete(pd, seen, &carried);
-                        self.decide(&mut whole, meta, pd, Arrived { seen, carried, hash: None }, host)
+                        self.decide(&mut whole, meta, pd, &Arrived { seen, carried: &carried, hash: None }, host)
                     }
                     Err(refusal) => {
                         self.counters.reason(refusal.reason);

@@ -38,7 +38,7 @@ use crate::host::Random;
 use crate::nat::pool::PoolState;
 use crate::norm::frag::FragCache;
 use crate::rule::{Limits, Options, Syncookies, TIMEOUTS, Timeout};
-use crate::state::pool::OutOfMemory;
+use crate::state::pool::{OutOfMemory, filled};
 use crate::state::srcnode::SrcNodes;
 use crate::state::syncookie::SynCookies;
 use crate::state::table::StateTable;
@@ -94,6 +94,7 @@ pub struct Engine {
     fuel: u32,
     pool_states: Vec<Vec<PoolState>>,
     next_slow: u32,
+    ahead: Vec<order::Ahead>,
 }
 
 /// Bytes of fragments kept at most.
@@ -163,6 +164,7 @@ impl Engine {
             fuel: DEFAULT_FUEL,
             pool_states: Vec::new(),
             next_slow: 0,
+            ahead: filled("packets of a batch", u32::try_from(BATCH).unwrap_or(0), order::Ahead::NOTHING)?,
         };
         // Addresses come from outside: where they fall in a table's index must not be foretold.
         engine.tables.all.rekey((word(), word()));

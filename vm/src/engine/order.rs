@@ -47,13 +47,32 @@ pub struct Arriving<'b, 'p> {
 
 /// What is known of a packet beside its description.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Arrived {
+pub(super) struct Arrived<'a> {
     /// Where it is seen.
     pub seen: Seen,
     /// What it carries.
-    pub carried: Carried,
+    pub carried: &'a Carried,
     /// The hash of its key, where that is known already.
     pub hash: Option<u64>,
+}
+
+/// What is known of a packet of a batch before it is decided about.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ahead {
+    pd: PacketDesc,
+    said: Result<(), Refusal>,
+    hash: Option<u64>,
+}
+
+impl Ahead {
+    /// Nothing known.
+    pub(super) const NOTHING: Self = Self { pd: PacketDesc::NOTHING, said: Ok(()), hash: None };
+}
+
+/// The key of a packet that is no ICMP message.
+#[inline]
+const fn key_of(pd: &PacketDesc) -> StateKey {
+    StateKey::of_packet(pd.af, pd.proto, pd.dir, (pd.src, pd.sport), (pd.dst, pd.dport))
 }
 
 /// Low-delay bit of the TOS.
@@ -82,27 +101,18 @@ impl Engine {
         room: &mut [u8],
         host: &mut H,
     ) -> Outcome {
-        let default = self.rules.default_place();
-        let mut carried = carried;
-        let free = !self.running || self.ifaces.skipped(seen.iface) || carried.generated || carried.diverted;
-        if free {
-            carried.diverted &= carried.generated;
-            return Outcome::untouched(default, carried);
+        if self.passes_unseen(seen, &carried) {
+            return self.unseen(carried);
         }
-        if self.shut {
-            self.counters.reason(DropReason::Memory);
-            return self.refused(pkt, seen, carried, Refusal::logged(DropReason::Memory), host);
-        }
-        let mut pd = PacketDesc::NOTHING;
-        if let Err(refusal) = describe_into(pkt, meta, (seen.af, seen.dir, seen.iface), &mut pd) {
-            self.counters.reason(refusal.reason);
-            return self.refused(pkt, seen, carried, refusal, host);
-        }
-        self.normalized(pkt, meta, &mut pd, Arrived { seen, carried, hash: None }, room, host)
+        let mut pd = PacketDesc::seen(seen.af, seen.dir, seen.iface);
+        let said = describe_into(pkt, meta, &mut pd);
+        self.described(pkt, meta, &mut pd, said, Arrived { seen, carried: &carried, hash: None }, room, host)
     }
 
     /// Decides about packets strictly in order, as one by one: `done` is told of each before the next is looked at, with
-    /// the bytes that replace it when it was reassembled.
+    /// the bytes that replace it when it was reassembled. Of every [`BATCH`] packets all are described, and what their
+    /// states are found by is read, before the first is decided about, so that the memory of one is fetched while another
+    /// waits for its own; what is decided does not depend on it.
     pub fn process_batch<H: Host>(
         &mut self,
         batch: &mut [Arriving<'_, '_>],
@@ -110,11 +120,80 @@ impl Engine {
         host: &mut H,
         mut done: impl FnMut(usize, &Outcome, Option<&[u8]>),
     ) {
-        for (i, a) in batch.iter_mut().take(BATCH).enumerate() {
-            let out = self.process(a.pkt, a.meta, a.seen, a.carried, room, host);
-            let whole = out.replaced.and_then(|r| room.get(r.at..)?.get(..r.len));
-            done(i, &out, whole);
+        let mut ahead = core::mem::take(&mut self.ahead);
+        let mut base = 0_usize;
+        for some in batch.chunks_mut(ahead.len().max(1)) {
+            self.look_ahead(some, &mut ahead);
+            let mut known = ahead.iter_mut();
+            for (i, a) in some.iter_mut().enumerate() {
+                let out = match known.next() {
+                    _ if self.passes_unseen(a.seen, &a.carried) => self.unseen(a.carried),
+                    Some(k) => {
+                        let arrived = Arrived { seen: a.seen, carried: &a.carried, hash: k.hash };
+                        self.described(a.pkt, a.meta, &mut k.pd, k.said, arrived, room, host)
+                    }
+                    None => self.process(a.pkt, a.meta, a.seen, a.carried, room, host),
+                };
+                let whole = out.replaced.and_then(|r| room.get(r.at..)?.get(..r.len));
+                done(base.saturating_add(i), &out, whole);
+            }
+            base = base.saturating_add(some.len());
         }
+        self.ahead = ahead;
+    }
+
+    /// Describes the packets of a batch and reads from the buckets and records their states should be found at: one kind
+    /// of thing for all packets after the other, in loops so short that many reads are under way at once.
+    fn look_ahead(&self, batch: &[Arriving<'_, '_>], ahead: &mut [Ahead]) {
+        let (mut hashes, mut count) = ([0; BATCH], 0_usize);
+        for (a, k) in batch.iter().zip(ahead.iter_mut()) {
+            k.pd = PacketDesc::seen(a.seen.af, a.seen.dir, a.seen.iface);
+            k.said = describe_into(a.pkt, a.meta, &mut k.pd);
+            k.hash = None;
+            if k.said.is_ok() && !k.pd.fragment && k.pd.icmp().is_none() {
+                let hash = self.table.hash(&key_of(&k.pd));
+                k.hash = Some(hash);
+                if let Some(h) = hashes.get_mut(count) {
+                    *h = hash;
+                    count = count.saturating_add(1);
+                }
+            }
+        }
+        let hashes = hashes.get(..count).unwrap_or_default();
+        core::hint::black_box(self.table.touch(hashes));
+    }
+
+    /// Whether a packet passes without being looked at.
+    #[inline]
+    fn passes_unseen(&self, seen: Seen, carried: &Carried) -> bool {
+        !self.running || self.ifaces.skipped(seen.iface) || carried.generated || carried.diverted
+    }
+
+    /// The outcome of a packet that is not looked at.
+    fn unseen(&self, mut carried: Carried) -> Outcome {
+        carried.diverted &= carried.generated;
+        Outcome::untouched(self.rules.default_place(), carried)
+    }
+
+    /// A packet with its description, or why it has none.
+    #[inline]
+    fn described<H: Host>(
+        &mut self,
+        pkt: &mut Packet<'_>,
+        meta: &PktMeta,
+        pd: &mut PacketDesc,
+        said: Result<(), Refusal>,
+        arrived: Arrived<'_>,
+        room: &mut [u8],
+        host: &mut H,
+    ) -> Outcome {
+        let refusal = match said {
+            _ if self.shut => Refusal::logged(DropReason::Memory),
+            Ok(()) => return self.normalized(pkt, meta, pd, arrived, room, host),
+            Err(refusal) => refusal,
+        };
+        self.counters.reason(refusal.reason);
+        self.refused(pkt, arrived.seen, *arrived.carried, refusal, host)
     }
 
     /// Sets what only the host knows.
@@ -159,7 +238,7 @@ impl Engine {
         pkt: &mut Packet<'_>,
         meta: &PktMeta,
         pd: &mut PacketDesc,
-        arrived: Arrived,
+        arrived: &Arrived<'_>,
         host: &mut H,
     ) -> Outcome {
         let place = self.rules.default_place();
@@ -207,8 +286,7 @@ impl Engine {
                 return Action::Drop;
             }
         }
-        let pd = &*cx.pd;
-        let key = StateKey::of_packet(pd.af, pd.proto, pd.dir, (pd.src, pd.sport), (pd.dst, pd.dport));
+        let key = key_of(cx.pd);
         let mut slot = self.find_state(cx, &key);
         if let Some(done) = self.cookie_back(cx, &key, &mut slot) {
             return done;
@@ -246,10 +324,10 @@ impl Engine {
         cx: &mut Cx<'_, '_, H>,
         action: Action,
         small_ack: bool,
-        carried: Carried,
+        carried: &Carried,
     ) -> Outcome {
         let mut action = action;
-        let mut out = Outcome::untouched(cx.rule, carried);
+        let mut out = Outcome::untouched(cx.rule, *carried);
         if action != Action::Drop {
             action = self.apply(cx, action, small_ack, &mut out);
         }

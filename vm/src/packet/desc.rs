@@ -114,15 +114,15 @@ pub struct FragInfo {
 /// The transport header's fields, as on the wire.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum L4 {
+    /// Anything else, and every fragment that is not reassembled.
+    #[default]
+    Other,
     /// TCP.
     Tcp(TcpInfo),
     /// UDP: ports are in the description.
     Udp,
     /// ICMP or ICMPv6, told apart by [`PacketDesc::proto`].
     Icmp(IcmpInfo),
-    /// Anything else, and every fragment that is not reassembled.
-    #[default]
-    Other,
 }
 
 /// Fields of a TCP header.
@@ -234,7 +234,14 @@ pub struct PacketDesc {
 }
 
 impl PacketDesc {
-    /// A description that says nothing.
+    /// A description that says nothing but where the packet is seen.
+    #[must_use]
+    #[inline]
+    pub const fn seen(af: Af, dir: Direction, iface: u16) -> Self {
+        Self { dir, iface, af, naf: af, ..Self::NOTHING }
+    }
+
+    /// A description that says nothing: all zeros, so that it is cheap to write.
     pub const NOTHING: Self = Self {
         dir: Direction::In,
         forwarded: false,

@@ -25,29 +25,16 @@ pub fn describe(
     dir: Direction,
     iface: u16,
 ) -> Result<PacketDesc, Refusal> {
-    let mut desc = PacketDesc::NOTHING;
-    describe_into(packet, meta, (af, dir, iface), &mut desc)?;
+    let mut desc = PacketDesc::seen(af, dir, iface);
+    describe_into(packet, meta, &mut desc)?;
     Ok(desc)
 }
 
-/// [`describe`] in place: whatever stood in the description is forgotten.
+/// [`describe`] in place, of a description fresh from [`PacketDesc::seen`].
 ///
 /// # Errors
 /// Likewise; the description means nothing then.
-#[inline]
-pub fn describe_into(
-    packet: &Packet<'_>,
-    meta: &PktMeta,
-    (af, dir, iface): (Af, Direction, u16),
-    desc: &mut PacketDesc,
-) -> Result<(), Refusal> {
-    *desc = PacketDesc { dir, iface, af, naf: af, ..PacketDesc::NOTHING };
-    fill(packet, meta, desc)
-}
-
-/// Fills an empty description in place.
-#[inline]
-fn fill(packet: &Packet<'_>, meta: &PktMeta, desc: &mut PacketDesc) -> Result<(), Refusal> {
+pub fn describe_into(packet: &Packet<'_>, meta: &PktMeta, desc: &mut PacketDesc) -> Result<(), Refusal> {
     let bounds = match desc.af {
         Af::Inet => describe4(packet, meta, desc)?,
         Af::Inet6 => describe6(packet, meta, desc)?,

@@ -71,6 +71,12 @@ impl Slab {
         self.at_mut(id).filter(|s| !s.is_free())
     }
 
+    /// Reads from both lines of a record, in use or not.
+    #[inline]
+    pub(super) fn touch(&self, id: u32) -> u32 {
+        usize::try_from(id).ok().and_then(|id| self.places.get(id)).map_or(0, State::touch)
+    }
+
     pub(super) const fn used(&self) -> u32 {
         self.used
     }

@@ -205,18 +205,25 @@ impl StateTable {
         self.index.hash(key)
     }
 
-    /// Reads from the bucket of a hash, so that it is near when a packet looks for its state.
+    /// Reads from the buckets of some hashes and from the states they most likely mean, so that both are near when packets
+    /// look for them. What it gives means nothing, but the reading is left out where nobody uses it.
     #[must_use]
-    #[inline]
-    pub fn touch_bucket(&self, hash: u64) -> u32 {
-        self.index.touch(hash)
-    }
-
-    /// Reads from the state a hash most likely means, likewise.
-    #[must_use]
-    #[inline]
-    pub fn touch_state(&self, hash: u64) -> u32 {
-        self.states.get(owner(self.index.guess(hash)).0).map_or(0, State::touch)
+    pub fn touch(&self, hashes: &[u64]) -> u32 {
+        const MOST: usize = 32;
+        let mut read = 0;
+        for some in hashes.chunks(MOST) {
+            for h in some {
+                read ^= self.index.touch(*h);
+            }
+            let mut slots = [NONE; MOST];
+            for (to, h) in slots.iter_mut().zip(some) {
+                *to = owner(self.index.guess(*h)).0;
+            }
+            for s in slots.iter().take(some.len()) {
+                read ^= self.states.touch(*s);
+            }
+        }
+        read
     }
 
     /// Searches, insertions and removals so far (`pfctl -si`).

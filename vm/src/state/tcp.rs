@@ -127,7 +127,7 @@ fn offered(win: u32, shift: u32) -> u32 {
 }
 
 /// First part: learns from the first segment of a side, undoes and applies modulation, and works out the numbers.
-#[inline]
+#[inline(always)]
 pub fn observe<R: Random + ?Sized>(
     src: &mut StatePeer,
     dst: &mut StatePeer,
@@ -217,7 +217,7 @@ pub enum Fit {
 
 /// Second part: judges a segment. Resets must hit the expected number or its neighbours, or acknowledge exactly.
 #[must_use]
-#[inline]
+#[inline(always)]
 pub fn judge(src: &StatePeer, dst: &StatePeer, seg: &Segment, s: &Seen) -> Fit {
     let behind = src.seqlo.wrapping_sub(u32::from(dst.max_win).checked_shl(s.dws).unwrap_or(u32::MAX));
     let back = MAX_ACK_WINDOW.checked_shl(s.sws).unwrap_or(i32::MAX);
