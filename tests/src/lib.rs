@@ -6,6 +6,7 @@ pub mod desk;
 pub mod fuzz;
 pub mod lab;
 pub mod live;
+pub mod mixed;
 pub mod packets;
 pub mod rulesets;
 pub mod script;

@@ -250,10 +250,19 @@ impl Engine {
 
     /// The state of a key as seen by the packet at hand; a rule's packet rate counts here (`pf_find_state`).
     pub(super) fn find_state<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>, key: &StateKey) -> Option<u32> {
-        let slot = match cx.hash.take() {
+        let mut slot = match cx.hash.take() {
             Some(hash) => self.table.find_hashed(key, hash, cx.pd.dir, cx.pd.iface),
             None => self.table.find(key, cx.pd.dir, cx.pd.iface),
         }?;
+        if !self.flushes.is_empty() {
+            // As many rounds as there are states: each ends one.
+            for _ in 0..self.table.len() {
+                if !self.ended_by_flush(slot) {
+                    break;
+                }
+                slot = self.table.find(key, cx.pd.dir, cx.pd.iface)?;
+            }
+        }
         let s = self.table.get(slot)?;
         let with = s.direction() == cx.pd.dir;
         if let Some(e) = self.rules.get_mut(s.rule)

@@ -4,7 +4,8 @@
 
 use crate::engine::Engine;
 use crate::engine::counters::LimitCounter;
-use crate::rule::{Addr, Af, Direction, RuleFlags};
+use crate::engine::flush::Flush;
+use crate::rule::{Addr, Af, RuleFlags};
 use crate::state::record::{NONE, PeerState, StateTimeout};
 use crate::state::srcnode::{SrcKey, SrcKind};
 use crate::state::threshold::Threshold;
@@ -88,30 +89,12 @@ impl Engine {
             if rule.flags.has(RuleFlags::FLUSH) || rule.flags.has(RuleFlags::FLUSH_GLOBAL) {
                 self.counters.limit(LimitCounter::OverloadFlush);
                 let only = (!rule.flags.has(RuleFlags::FLUSH_GLOBAL)).then_some(state.rule);
-                self.close_states_of(source.af, &source.addr, state.direction(), only);
+                let (dir, below) = (state.direction(), self.table.next_id());
+                self.flush(Flush { af: source.af, addr: source.addr, dir, rule: only, below });
             }
         }
         self.close(slot);
         false
-    }
-
-    /// Closes the states of a source, as seen in a direction: the next purge removes them.
-    fn close_states_of(&mut self, af: Af, addr: &Addr, dir: Direction, rule: Option<u32>) {
-        let mut at = self.table.first();
-        // As many rounds as there are states, whatever the links say.
-        for _ in 0..self.table.len() {
-            let Some(s) = self.table.get(at) else { return };
-            let wire = s.wire();
-            let [zero, one] = wire.addr;
-            let theirs = match dir {
-                Direction::In => zero,
-                Direction::Out => one,
-            };
-            if wire.af == af && theirs == *addr && rule.is_none_or(|r| r == s.rule) {
-                self.close(at);
-            }
-            at = self.table.next(at);
-        }
     }
 
     /// Ends a state: it is found no more and the next purge removes it.

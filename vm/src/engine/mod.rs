@@ -14,6 +14,7 @@ pub mod counters;
 pub mod create;
 pub mod cx;
 mod env;
+mod flush;
 mod hooks;
 pub mod icmp;
 pub mod ifaces;
@@ -95,6 +96,7 @@ pub struct Engine {
     pool_states: Vec<Vec<PoolState>>,
     next_slow: u32,
     ahead: Vec<order::Ahead>,
+    flushes: flush::Flushes,
 }
 
 /// Bytes of fragments kept at most.
@@ -165,6 +167,7 @@ impl Engine {
             pool_states: Vec::new(),
             next_slow: 0,
             ahead: filled("packets of a batch", u32::try_from(BATCH).unwrap_or(0), order::Ahead::NOTHING)?,
+            flushes: flush::Flushes::new((word(), word()))?,
         };
         // Addresses come from outside: where they fall in a table's index must not be foretold.
         engine.tables.all.rekey((word(), word()));

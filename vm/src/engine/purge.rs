@@ -119,6 +119,7 @@ impl Engine {
             }
             left = left.saturating_sub(scanned.max(1));
         }
+        self.walk_flushes(self.table.len() / interval);
         if now >= self.next_slow {
             self.next_slow = now.saturating_add(interval);
             let rules = &mut self.rules;

@@ -152,6 +152,20 @@ impl Index {
         self.buckets.get(self.at(hash)).map_or(0, |b| b.more)
     }
 
+    /// The length of the longest chain. Looks at everything; for tests.
+    #[must_use]
+    pub fn longest_chain(&self) -> u32 {
+        let length = |first: u32| {
+            let mut at = first;
+            (0..u32::MAX).zip(&self.next).find_map(|(n, _)| {
+                let end = (at == NONE).then_some(n);
+                at = self.after(at);
+                end
+            })
+        };
+        self.buckets.iter().map(|b| length(b.more).unwrap_or(u32::MAX)).max().unwrap_or(0)
+    }
+
     fn after(&self, node: u32) -> u32 {
         usize::try_from(node).ok().and_then(|n| self.next.get(n)).copied().unwrap_or(NONE)
     }

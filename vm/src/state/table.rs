@@ -68,6 +68,10 @@ pub struct StateTable {
     first: u32,
     last: u32,
     cursor: u32,
+    /// Where [`StateTable::walk`] stands.
+    walker: u32,
+    /// Its last state of a round went before it was reached.
+    round_over: bool,
     next_id: u64,
     searches: u64,
     inserts: u64,
@@ -91,6 +95,8 @@ impl StateTable {
             first: NONE,
             last: NONE,
             cursor: NONE,
+            walker: NONE,
+            round_over: false,
             next_id: 1,
             searches: 0,
             inserts: 0,
@@ -111,21 +117,11 @@ impl StateTable {
         self.len() == 0
     }
 
-    /// The length of the longest chain of the index: what one search may cost. Looks at everything; for tests.
+    /// The length of the longest chain behind a bucket of the index: what one search may cost beside it. Looks at
+    /// everything; for tests.
     #[must_use]
     pub fn longest_chain(&self) -> u32 {
-        let mut longest = 0;
-        for head in &self.heads {
-            let (mut at, mut n) = (*head, 0_u32);
-            while let Some(link) = self.link(at)
-                && n < self.limit.saturating_mul(2)
-            {
-                n = n.saturating_add(1);
-                at = link.next;
-            }
-            longest = longest.max(n);
-        }
-        longest
+        self.index.longest_chain()
     }
 
     /// States there may be.
@@ -266,6 +262,20 @@ impl StateTable {
         self.order_of(slot).map_or(0, |o| o.id)
     }
 
+    /// The number the next state will be given.
+    #[must_use]
+    pub const fn next_id(&self) -> u64 {
+        self.next_id
+    }
+
+    /// The next state of an endless walk round the table, and whether it is the last of a round.
+    pub fn walk(&mut self) -> (u32, bool) {
+        let here = if self.walker == NONE { self.first } else { self.walker };
+        self.walker = self.next(here);
+        let over = core::mem::take(&mut self.round_over);
+        (here, over || self.walker == NONE)
+    }
+
     /// Slots in order of creation.
     pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
         let mut at = self.first;
@@ -395,6 +405,10 @@ impl StateTable {
         }
         if self.cursor == slot {
             self.cursor = self.next(slot);
+        }
+        if self.walker == slot {
+            self.walker = self.next(slot);
+            self.round_over |= self.walker == NONE;
         }
         let o = *self.order_of(slot)?;
         match self.order_mut(o.prev) {
