@@ -166,12 +166,7 @@ pub(super) fn set<P: Platform>(f: &mut Filter<P>, option: SetOption<'_>, reply: 
 fn set_limit<P: Platform>(f: &mut Filter<P>, which: u8, value: u32, reply: &mut [u8]) -> Reply {
     let mut o = f.engine.options;
     *limit_mut(&mut o.limits, which).ok_or(INVALID)? = value;
-    let mut room = f.engine.room();
-    let most = *limit_mut(&mut room, which).ok_or(INVALID)?;
-    // As pf: not below what is in use, and no more than there is room for.
-    if value > most {
-        return Err(Refusal::new(Code::Busy, "there is no room for that many; the most is").at(most.into()));
-    }
+    f.engine.grow(&o.limits).map_err(memory)?;
     let (engine, mut host) = f.split();
     engine.set_options(&o, &mut host);
     changed(1_u64, reply)

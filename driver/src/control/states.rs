@@ -272,7 +272,7 @@ pub(super) fn sources<P: Platform>(f: &Filter<P>, cursor: u64, reply: &mut [u8])
     let mut page = PageWriter::new(reply).map_err(small)?;
     let nodes = &f.engine.nodes;
     let first = u32::try_from(cursor).unwrap_or(u32::MAX);
-    for id in first..nodes.limit() {
+    for id in first..nodes.places() {
         if let Some(n) = nodes.get(id)
             && !page.row(&source(f, n))
         {

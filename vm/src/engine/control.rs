@@ -47,7 +47,7 @@ impl Engine {
     /// Removes every source node for which `f` says so, taking it from its states; gives their number.
     pub fn kill_sources(&mut self, mut f: impl FnMut(&SrcNode) -> bool) -> u32 {
         let mut killed = 0_u32;
-        for id in 0..self.nodes.limit() {
+        for id in 0..self.nodes.places() {
             if self.nodes.get(id).is_some_and(&mut f) {
                 if let Some(key) = self.nodes.orphan(id) {
                     self.rules.unpin_node(key.rule);
@@ -105,15 +105,15 @@ impl Engine {
         self.shut
     }
 
-    /// What there is room for: no limit goes beyond.
+    /// What there is room for; [`Engine::grow`] makes more.
     #[must_use]
     pub fn room(&self) -> Limits {
         Limits {
             states: self.table.room(),
-            src_nodes: self.nodes.limit(),
-            frags: self.frags.limit(),
+            src_nodes: self.nodes.room(),
+            frags: self.frags.room(),
             tables: self.tables.room(),
-            table_entries: self.tables.all.limit(),
+            table_entries: self.tables.all.room(),
             pktdelay_pkts: u32::MAX,
             anchors: u16::MAX.into(),
         }

@@ -209,8 +209,14 @@ impl Engine {
         let tags = self.tags.plan(programs)?;
         let rows = self.ifaces.plan(around.live, programs, main.copied().filter(|_| main_is_new))?;
         let options = main.filter(|_| main_is_new).and_then(|p| p.options()).copied();
+        let before = self.tables.all.limit();
+        if let Some(o) = &options {
+            self.grow(&o.limits)?;
+            self.tables.all.set_limit(o.limits.table_entries);
+        }
         // Last, for it takes places among the tables; what fails inside gives them back.
-        let tables = self.tables.plan(&order, programs, around.follow, |f| self.rules.pinned_tables(f))?;
+        let tables = self.tables.plan(&order, programs, around.follow, |f| self.rules.pinned_tables(f));
+        let tables = tables.inspect_err(|_| self.tables.all.set_limit(before))?;
         Ok(Prepared { order, bound, books, tables, tags, rows, pools, ids, options })
     }
 
@@ -265,7 +271,7 @@ impl Engine {
         let hostid = if options.hostid == 0 { self.options.hostid } else { options.hostid };
         self.options = Options { hostid, ..*options };
         self.cookies.configure(options.syncookies, options.limits.states, now.into(), host);
-        self.table.set_limit(options.limits.states);
+        self.set_limits(&options.limits);
     }
 
     /// Takes the programs out of the engine, to load them again with others. Until then everything is dropped.

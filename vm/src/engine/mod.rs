@@ -27,6 +27,7 @@ pub mod purge;
 mod reevaluate;
 pub mod rules;
 pub mod send;
+mod storage;
 pub mod tables;
 pub mod test_rule;
 pub mod track;
@@ -95,12 +96,13 @@ pub struct Engine {
     fuel: u32,
     pool_states: Vec<Vec<PoolState>>,
     next_slow: u32,
+    /// A round through source nodes is under way.
+    sweeping: bool,
     ahead: Vec<order::Ahead>,
     flushes: flush::Flushes,
+    /// States there may be, whatever `set limit` says.
+    pub most_states: u32,
 }
-
-/// Bytes of fragments kept at most.
-const FRAG_BYTES: u32 = 16 << 20;
 
 /// Options before anything is loaded.
 #[must_use]
@@ -150,7 +152,7 @@ impl Engine {
             options: default_options(),
             running: true,
             shut: false,
-            frags: FragCache::new(limits.frags, limits.frags.saturating_mul(2048).min(FRAG_BYTES), (word(), word()))?,
+            frags: FragCache::new(limits.frags, storage::frag_bytes(limits.frags), (word(), word()))?,
             half_open: 0,
             log_lost: 0,
             cookies: SynCookies::new(),
@@ -166,8 +168,10 @@ impl Engine {
             fuel: DEFAULT_FUEL,
             pool_states: Vec::new(),
             next_slow: 0,
+            sweeping: false,
             ahead: filled("packets of a batch", u32::try_from(BATCH).unwrap_or(0), order::Ahead::NOTHING)?,
             flushes: flush::Flushes::new((word(), word()))?,
+            most_states: u32::MAX,
         };
         // Addresses come from outside: where they fall in a table's index must not be foretold.
         engine.tables.all.rekey((word(), word()));

@@ -17,6 +17,9 @@ use crate::state::timeout::{Load, expires, value};
 /// States removed in one go.
 pub const COLLECT: usize = 64;
 
+/// Source nodes looked at in one tick beside the share of the purge interval.
+const NODES_A_TICK: u32 = 1024;
+
 /// Whether a state counts as half open.
 #[must_use]
 #[inline]
@@ -105,7 +108,8 @@ impl Engine {
     }
 
     /// To be called once a second: removes what has expired. Of the states a share of the purge interval is looked
-    /// at, so that a whole round takes that long; source nodes and fragments once an interval.
+    /// at, so that a whole round takes that long; a round
+    /// through source nodes begins once an interval, and fragments are looked at then.
     pub fn tick<H: Host>(&mut self, host: &mut H) {
         let now = seconds(host.now_ms());
         self.cookies.tick(self.half_open, now.into(), host);
@@ -122,10 +126,13 @@ impl Engine {
         self.walk_flushes(self.table.len() / interval);
         if now >= self.next_slow {
             self.next_slow = now.saturating_add(interval);
-            let rules = &mut self.rules;
-            let all = self.nodes.limit().saturating_add(1);
-            self.nodes.purge(all, now, |key| rules.unpin_node(key.rule));
+            self.sweeping = true;
             self.purge_fragments(host);
+        }
+        if self.sweeping {
+            let rules = &mut self.rules;
+            let share = (self.nodes.places() / interval).saturating_add(NODES_A_TICK);
+            self.sweeping = !self.nodes.purge(share, now, |key| rules.unpin_node(key.rule));
         }
     }
 

@@ -103,6 +103,17 @@ impl TableSet {
         Ok(Self { all, names: room("table names", tables)?, bound: Vec::new() })
     }
 
+    /// Makes room for `tables` tables with `entries` entries in all. Nothing else changes.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] when there is none.
+    pub(super) fn grow(&mut self, tables: u32, entries: u32) -> Result<(), OutOfMemory> {
+        let err = OutOfMemory { what: "tables", count: entries };
+        self.all.grow(u16::try_from(tables).unwrap_or(u16::MAX), entries).ok_or(err)?;
+        let more = usize::try_from(tables).unwrap_or(usize::MAX).saturating_sub(self.names.len());
+        self.names.try_reserve_exact(more).map_err(|_| err)
+    }
+
     /// The table a number of the program in force means.
     #[must_use]
     pub fn slot(&self, unit: UnitId, id: TableId) -> Option<Slot> {

@@ -101,7 +101,7 @@ impl<T: Copy> Pool<T> {
         Ok(())
     }
 
-    /// Makes room for `limit` entries in all. Entries keep their numbers.
+    /// Makes room for `limit` entries in all. Entries keep their numbers; a lower limit than before changes nothing.
     ///
     /// # Errors
     /// [`OutOfMemory`] when there is none.
@@ -173,6 +173,23 @@ impl<T: Copy> Pool<T> {
     #[must_use]
     pub const fn limit(&self) -> u32 {
         self.limit
+    }
+
+    /// Lowers the number of entries there may be, or raises it as far as there is room. Those in use stay.
+    pub fn set_limit(&mut self, limit: u32) {
+        self.limit = limit.min(self.room());
+    }
+
+    /// Entries there is room for.
+    #[must_use]
+    pub fn room(&self) -> u32 {
+        u32::try_from(self.places.capacity()).unwrap_or(u32::MAX)
+    }
+
+    /// One more than the highest number an entry has had.
+    #[must_use]
+    pub fn places(&self) -> u32 {
+        u32::try_from(self.places.len()).unwrap_or(u32::MAX)
     }
 
     /// All entries in use, by number.

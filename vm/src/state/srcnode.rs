@@ -85,6 +85,7 @@ impl SrcNode {
 pub struct SrcNodes {
     nodes: Pool<SrcNode>,
     heads: Vec<u32>,
+    limit: u32,
     hash_key: [u64; 2],
     searches: u64,
     inserts: u64,
@@ -102,12 +103,54 @@ impl SrcNodes {
         Ok(Self {
             nodes: Pool::with_capacity("source nodes", limit)?,
             heads: filled("source node buckets", buckets, NONE)?,
+            limit,
             hash_key,
             searches: 0,
             inserts: 0,
             removals: 0,
             cursor: 0,
         })
+    }
+
+    /// Makes room for `limit` nodes. Nothing else changes until [`SrcNodes::set_limit`]; room once taken is kept.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] when there is none.
+    pub fn grow(&mut self, limit: u32) -> Result<(), OutOfMemory> {
+        let heads = usize::try_from(limit).unwrap_or(usize::MAX);
+        if heads <= self.heads.len() {
+            return self.nodes.grow(limit.max(self.nodes.limit())).map(|()| self.nodes.set_limit(self.limit));
+        }
+        let fresh = filled("source node buckets", limit.checked_next_power_of_two().unwrap_or(1 << 31), NONE)?;
+        self.nodes.grow(limit)?;
+        self.nodes.set_limit(self.limit);
+        self.heads = fresh;
+        for id in 0..self.nodes.places() {
+            let Some(key) = self.nodes.get(id).filter(|n| !n.orphan).map(|n| n.key) else { continue };
+            let bucket = self.bucket(&key);
+            if let (Some(h), Some(n)) = (self.heads.get_mut(bucket), self.nodes.get_mut(id)) {
+                n.next = core::mem::replace(h, id);
+            }
+        }
+        Ok(())
+    }
+
+    /// Lowers the limit, or raises it as far as there is room.
+    pub fn set_limit(&mut self, limit: u32) {
+        self.nodes.set_limit(limit);
+        self.limit = self.nodes.limit();
+    }
+
+    /// One more than the highest number a node has had.
+    #[must_use]
+    pub fn places(&self) -> u32 {
+        self.nodes.places()
+    }
+
+    /// Nodes there is room for.
+    #[must_use]
+    pub fn room(&self) -> u32 {
+        self.nodes.room()
     }
 
     /// Nodes there may be.
@@ -268,7 +311,7 @@ impl SrcNodes {
     /// the round is complete.
     pub fn purge(&mut self, limit: u32, now: u32, mut f: impl FnMut(SrcKey)) -> bool {
         for _ in 0..limit {
-            if self.cursor >= self.nodes.limit() {
+            if self.cursor >= self.nodes.places() {
                 self.cursor = 0;
                 return true;
             }

@@ -1,7 +1,7 @@
 //! The state table: records, the index by key, the order of creation, and what is to be looked at next for expiry.
 //!
 //! A state stands in the index ([`Index`]) by its wire key and, when translated, by its stack key too. Memory for all of
-//! it is taken when the table is made, or when a larger limit is asked for ([`StateTable::prepare`]).
+//! it is taken when the table is made, or when a larger limit is asked for ([`StateTable::grow`]).
 //!
 //! **Invariant:** a key that is linked names a state in use; unlinking both keys and giving the record back happen in
 //! one call, [`StateTable::remove`].
@@ -25,13 +25,6 @@ struct Order {
 }
 
 const UNORDERED: Order = Order { prev: NONE, next: NONE, id: 0 };
-
-/// Room for more states, made by [`StateTable::prepare`] and taken by [`StateTable::commit`].
-#[derive(Debug)]
-pub struct StateRoom {
-    limit: u32,
-    index: Option<Index>,
-}
 
 /// How attaching a key went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,14 +139,14 @@ impl StateTable {
         (self.searches, self.inserts, self.removals) = (0, 0, 0);
     }
 
-    /// Takes the memory for another limit. Nothing is different until [`StateTable::commit`]; room for fewer states than
-    /// before is kept.
+    /// Makes room for `limit` states. Nothing else changes: states keep their numbers and their order, and the limit is as
+    /// it was until [`StateTable::set_limit`]. Room once taken is kept.
     ///
     /// # Errors
     /// [`OutOfMemory`] when there is none.
-    pub fn prepare(&mut self, limit: u32) -> Result<StateRoom, OutOfMemory> {
+    pub fn grow(&mut self, limit: u32) -> Result<(), OutOfMemory> {
         if limit <= self.states.limit() {
-            return Ok(StateRoom { limit, index: None });
+            return Ok(());
         }
         let index = Index::new(limit, self.index.key())?;
         self.exts.grow(limit)?;
@@ -163,28 +156,20 @@ impl StateTable {
         let want = usize::try_from(limit).map_err(|_| err)?;
         self.order.try_reserve_exact(want.saturating_sub(self.order.len())).map_err(|_| err)?;
         self.states.reserve(limit)?;
-        Ok(StateRoom { limit, index: Some(index) })
-    }
-
-    /// Puts another limit in force. States keep their numbers and their order.
-    pub fn commit(&mut self, room: StateRoom) {
-        if let Some(index) = room.index {
-            self.index = index;
-            let want = usize::try_from(room.limit).unwrap_or(0).min(self.order.capacity());
-            while self.order.len() < want {
-                self.order.push(UNORDERED);
-            }
-            let mut at = self.first;
-            for _ in 0..self.states.used() {
-                let Some(translated) = self.get(at).map(State::translated) else { break };
-                self.link_in(at, KeySide::Wire);
-                if translated {
-                    self.link_in(at, KeySide::Stack);
-                }
-                at = self.next(at);
-            }
+        while self.order.len() < want.min(self.order.capacity()) {
+            self.order.push(UNORDERED);
         }
-        self.set_limit(room.limit);
+        self.index = index;
+        let mut at = self.first;
+        for _ in 0..self.states.used() {
+            let Some(translated) = self.get(at).map(State::translated) else { break };
+            self.link_in(at, KeySide::Wire);
+            if translated {
+                self.link_in(at, KeySide::Stack);
+            }
+            at = self.next(at);
+        }
+        Ok(())
     }
 
     fn link_in(&mut self, slot: u32, side: KeySide) {

@@ -45,6 +45,31 @@ impl Index {
         Some(Self { cells, mask: count.saturating_sub(1), keys })
     }
 
+    /// Makes room for `entries`; `None` when memory is short, with nothing changed.
+    pub(super) fn grow(&mut self, entries: usize) -> Option<()> {
+        let mut larger = Self::new(entries, self.keys)?;
+        if larger.mask <= self.mask {
+            return Some(());
+        }
+        for cell in self.cells.iter().filter(|c| c.link != Link::NIL) {
+            larger.place(*cell);
+        }
+        *self = larger;
+        Some(())
+    }
+
+    fn place(&mut self, cell: Cell) {
+        let mut at = self.home(cell.hash);
+        for _ in 0..=self.mask {
+            let Some(free) = self.cells.get_mut(at) else { return };
+            if free.link == Link::NIL {
+                *free = cell;
+                return;
+            }
+            at = at.wrapping_add(1) & self.mask;
+        }
+    }
+
     /// Draws other keys, while the index is empty.
     pub(super) fn rekey(&mut self, keys: (u64, u64)) {
         self.keys = keys;
@@ -91,15 +116,7 @@ impl Index {
     /// Adds an entry that is not there.
     pub(super) fn insert(&mut self, owner: Owner, key: u128, len: u8, link: Link) {
         let hash = self.hash(owner, key, len);
-        let mut at = self.home(hash);
-        for _ in 0..=self.mask {
-            let Some(cell) = self.cells.get_mut(at) else { return };
-            if cell.link == Link::NIL {
-                *cell = Cell { hash, link, owner };
-                return;
-            }
-            at = at.wrapping_add(1) & self.mask;
-        }
+        self.place(Cell { hash, link, owner });
     }
 
     /// Removes an entry; those behind it move up.

@@ -282,6 +282,8 @@ pub struct Tables {
     now: u32,
     used: u32,
     limit: u32,
+    /// Entries there is room for.
+    room: u32,
 }
 
 impl Tables {
@@ -299,6 +301,7 @@ impl Tables {
             now: 0,
             used: 0,
             limit: entries,
+            room: entries,
         };
         let nodes = usize::try_from(entries).ok()?.checked_mul(2)?;
         made.born.try_reserve_exact(nodes).ok()?;
@@ -312,6 +315,34 @@ impl Tables {
         made.counters.try_reserve_exact(counted).ok()?;
         made.free_counters.try_reserve_exact(counted).ok()?;
         Some(made)
+    }
+
+    /// Makes room for `tables` tables with `entries` entries in all. Nothing else changes until [`Tables::set_limit`]; room
+    /// once taken is kept. `None` when memory is short.
+    #[must_use]
+    pub fn grow(&mut self, tables: u16, entries: u32) -> Option<()> {
+        let more = usize::from(tables).saturating_sub(self.tables.len());
+        self.tables.try_reserve_exact(more).ok()?;
+        let count = usize::try_from(entries).ok()?;
+        if entries <= self.room {
+            return Some(());
+        }
+        self.counters.try_reserve_exact(count.saturating_sub(self.counters.len())).ok()?;
+        self.free_counters.try_reserve_exact(count.saturating_sub(self.free_counters.len())).ok()?;
+        let nodes = count.checked_mul(2)?;
+        self.born.try_reserve_exact(nodes.saturating_sub(self.born.len())).ok()?;
+        self.index.grow(count)?;
+        self.arena.grow(count)?;
+        while self.born.len() < nodes.min(self.born.capacity()) {
+            self.born.push(0);
+        }
+        self.room = self.room.max(entries);
+        Some(())
+    }
+
+    /// Lowers the number of entries there may be, or raises it as far as there is room. Those there are stay.
+    pub fn set_limit(&mut self, entries: u32) {
+        self.limit = entries.min(self.room);
     }
 
     /// Hashes under other keys. Nothing happens once there are entries.
@@ -336,6 +367,12 @@ impl Tables {
     #[must_use]
     pub fn tables_limit(&self) -> u32 {
         u32::try_from(self.tables.capacity()).unwrap_or(u32::MAX)
+    }
+
+    /// Entries there is room for.
+    #[must_use]
+    pub const fn room(&self) -> u32 {
+        self.room
     }
 
     /// Entries there may be.

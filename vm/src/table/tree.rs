@@ -139,6 +139,8 @@ pub(super) struct Arena {
     nodes: Vec<Node>,
     free: Link,
     spare: usize,
+    /// Nodes there may be.
+    room: usize,
 }
 
 impl Arena {
@@ -148,7 +150,24 @@ impl Arena {
         u32::try_from(count).ok().filter(|n| *n < u32::MAX)?;
         let mut nodes = Vec::new();
         nodes.try_reserve_exact(count).ok()?;
-        Some(Self { nodes, free: Link::NIL, spare: count })
+        Some(Self { nodes, free: Link::NIL, spare: count, room: count })
+    }
+
+    /// Makes room for `entries` entries in all; `None` when memory is short.
+    pub(super) fn grow(&mut self, entries: usize) -> Option<()> {
+        let count = entries.checked_mul(2)?;
+        u32::try_from(count).ok().filter(|n| *n < u32::MAX)?;
+        let taken = self.room().saturating_sub(self.spare);
+        self.nodes.try_reserve_exact(count.saturating_sub(self.nodes.len())).ok()?;
+        if count > self.room {
+            self.room = count;
+            self.spare = count.saturating_sub(taken);
+        }
+        Some(())
+    }
+
+    const fn room(&self) -> usize {
+        self.room
     }
 
     /// Nodes that can still be taken.

@@ -123,6 +123,53 @@ impl FragCache {
         self.len() == 0
     }
 
+    /// Makes room for `frags` fragments and `bytes` of their contents. Nothing else changes until
+    /// [`FragCache::set_limit`]; room once taken is kept.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] when there is none.
+    pub fn grow(&mut self, frags: u32, bytes: u32) -> Result<(), OutOfMemory> {
+        let limit = self.limit();
+        if frags <= limit {
+            return Ok(());
+        }
+        let buckets = frags.clamp(1, 1 << 24).checked_next_power_of_two().unwrap_or(1);
+        let (fresh, fresh_flows) =
+            (filled("fragmented packets", buckets, NONE)?, filled("flows of fragments", buckets, NONE)?);
+        self.store.grow(bytes.div_ceil(u32::try_from(BLOCK).unwrap_or(1)))?;
+        self.datagrams.grow(frags)?;
+        self.flows.grow(frags)?;
+        self.frents.grow(frags)?;
+        self.frents.set_limit(limit);
+        (self.buckets, self.flow_buckets) = (fresh, fresh_flows);
+        for id in 0..self.flows.places() {
+            let Some(key) = self.flows.get(id).map(|f| f.key) else { continue };
+            let at = self.flow_bucket(&key);
+            if let (Some(h), Some(f)) = (self.flow_buckets.get_mut(at), self.flows.get_mut(id)) {
+                f.next = core::mem::replace(h, id);
+            }
+        }
+        for id in 0..self.datagrams.places() {
+            let Some((flow, number)) = self.datagrams.get(id).map(|d| (d.flow, d.id)) else { continue };
+            let at = self.bucket(flow, number);
+            if let (Some(h), Some(d)) = (self.buckets.get_mut(at), self.datagrams.get_mut(id)) {
+                d.next = core::mem::replace(h, id);
+            }
+        }
+        Ok(())
+    }
+
+    /// Lowers the limit, or raises it as far as there is room.
+    pub fn set_limit(&mut self, frags: u32) {
+        self.frents.set_limit(frags);
+    }
+
+    /// Fragments there is room for.
+    #[must_use]
+    pub fn room(&self) -> u32 {
+        self.frents.room()
+    }
+
     /// Fragments there may be.
     #[must_use]
     pub const fn limit(&self) -> u32 {

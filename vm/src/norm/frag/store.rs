@@ -34,6 +34,23 @@ impl Store {
         Ok(store)
     }
 
+    /// Makes it a store of `count` blocks, if it has fewer.
+    pub(super) fn grow(&mut self, count: u32) -> Result<(), OutOfMemory> {
+        let err = OutOfMemory { what: "fragments' bytes", count };
+        let want = usize::try_from(count).map_err(|_| err)?;
+        let more = want.saturating_sub(self.blocks.len());
+        self.blocks.try_reserve_exact(more).map_err(|_| err)?;
+        self.next.try_reserve_exact(more).map_err(|_| err)?;
+        let room = self.blocks.capacity().min(self.next.capacity()).min(want);
+        while self.blocks.len() < room {
+            let block = u32::try_from(self.blocks.len()).map_err(|_| err)?;
+            self.blocks.push([0; BLOCK]);
+            self.next.push(NONE);
+            self.give_one(block);
+        }
+        Ok(())
+    }
+
     /// Whether `len` bytes would fit.
     pub(super) const fn fits(&self, len: usize) -> bool {
         len.div_ceil(BLOCK) <= self.spare
