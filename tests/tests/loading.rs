@@ -102,7 +102,7 @@ fn a_load_that_finds_no_room_leaves_the_old_rules() {
     assert_eq!(decide(&mut engine, &mut host).0, Verdict::Pass);
     let tables: String =
         (0..8).map(|n| format!("table <t{n}> persist {{ 10.0.0.{n} }}\nblock from <t{n}>\n")).collect();
-    let failed = load(&mut engine, program(&image(&format!("block all\n{tables}"))), &mut host);
+    let failed = load(&mut engine, program(&image(&format!("set limit tables 4\nblock all\n{tables}"))), &mut host);
     assert!(matches!(failed, Err(LoadError::Memory(_))), "{failed:?}");
     assert_eq!(decide(&mut engine, &mut host), (Verdict::Pass, DropReason::Match));
     assert!(engine.tables.names().is_empty(), "no table was left behind");

@@ -100,12 +100,13 @@ impl Flushes {
 
     /// Notes a source. `false`: there is no room.
     fn note(&mut self, flush: Flush) -> bool {
-        if self.noted.len() >= MOST.min(self.noted.capacity()) {
+        if self.noted.len() >= MOST || self.noted.len() == self.noted.capacity() {
             return false;
         }
         let (at, id) = (self.at(&flush.addr), u16::try_from(self.noted.len()).unwrap_or(END));
         let Some(head) = self.heads.get_mut(at) else { return false };
-        self.noted.push(Noted { flush, round: self.round, next: core::mem::replace(head, id) });
+        let noted = Noted { flush, round: self.round, next: core::mem::replace(head, id) };
+        self.noted.push(noted);
         true
     }
 

@@ -209,14 +209,14 @@ impl Engine {
         let tags = self.tags.plan(programs)?;
         let rows = self.ifaces.plan(around.live, programs, main.copied().filter(|_| main_is_new))?;
         let options = main.filter(|_| main_is_new).and_then(|p| p.options()).copied();
-        let before = self.tables.all.limit();
+        let (tables, entries) = self.tables.all.limits();
         if let Some(o) = &options {
             self.grow(&o.limits)?;
-            self.tables.all.set_limit(o.limits.table_entries);
+            self.tables.all.set_limits(o.limits.tables, o.limits.table_entries);
         }
         // Last, for it takes places among the tables; what fails inside gives them back.
-        let tables = self.tables.plan(&order, programs, around.follow, |f| self.rules.pinned_tables(f));
-        let tables = tables.inspect_err(|_| self.tables.all.set_limit(before))?;
+        let planned = self.tables.plan(&order, programs, around.follow, |f| self.rules.pinned_tables(f));
+        let tables = planned.inspect_err(|_| self.tables.all.set_limits(tables, entries))?;
         Ok(Prepared { order, bound, books, tables, tags, rows, pools, ids, options })
     }
 

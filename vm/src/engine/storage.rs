@@ -35,6 +35,6 @@ impl Engine {
         self.table.set_limit(limits.states);
         self.nodes.set_limit(limits.src_nodes);
         self.frags.set_limit(limits.frags);
-        self.tables.all.set_limit(limits.table_entries);
+        self.tables.all.set_limits(limits.tables, limits.table_entries);
     }
 }

@@ -114,7 +114,7 @@ impl Index {
         let Some(b) = self.buckets.get(self.at(hash)) else { return };
         let want = tag(hash);
         let mut found = 0_u32;
-        for (i, t) in (0_u32..).zip(b.tags) {
+        for (i, t) in (0..u32::BITS).zip(b.tags) {
             found |= u32::from(t == want).wrapping_shl(i);
         }
         while found != 0 {

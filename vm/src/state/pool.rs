@@ -43,6 +43,16 @@ pub fn filled<T: Clone>(what: &'static str, count: u32, value: T) -> Result<Vec<
     Ok(v)
 }
 
+/// Lengthens a vector to `len` values, as far as there is room.
+pub fn lengthen<T: Clone>(v: &mut Vec<T>, len: usize, value: &T) {
+    for _ in v.len()..len {
+        if v.len() == v.capacity() {
+            return;
+        }
+        v.push(value.clone());
+    }
+}
+
 /// Takes room for a copy of some values and copies them.
 ///
 /// # Errors

@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use crate::rule::Direction;
 use crate::state::index::{Index, node, owner};
 use crate::state::key::{KeySide, StateKey};
-use crate::state::pool::{OutOfMemory, Pool, filled};
+use crate::state::pool::{OutOfMemory, Pool, filled, lengthen};
 use crate::state::record::{FLOATING, NONE, PeerScrub, PeerState, State, StateExt};
 use crate::state::slab::Slab;
 
@@ -156,9 +156,7 @@ impl StateTable {
         let want = usize::try_from(limit).map_err(|_| err)?;
         self.order.try_reserve_exact(want.saturating_sub(self.order.len())).map_err(|_| err)?;
         self.states.reserve(limit)?;
-        while self.order.len() < want.min(self.order.capacity()) {
-            self.order.push(UNORDERED);
-        }
+        lengthen(&mut self.order, want, &UNORDERED);
         self.index = index;
         let mut at = self.first;
         for _ in 0..self.states.used() {

@@ -6,6 +6,7 @@
 
 use super::tree::Link;
 use crate::rule::Af;
+use crate::state::pool::lengthen;
 use alloc::vec::Vec;
 use core::hash::Hasher;
 use siphasher::sip::SipHasher13;
@@ -41,7 +42,7 @@ impl Index {
         let count = entries.checked_mul(2)?.max(8).checked_next_power_of_two()?;
         let mut cells = Vec::new();
         cells.try_reserve_exact(count).ok()?;
-        cells.resize(count, EMPTY);
+        lengthen(&mut cells, count, &EMPTY);
         Some(Self { cells, mask: count.saturating_sub(1), keys })
     }
 

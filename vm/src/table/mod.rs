@@ -19,6 +19,7 @@ mod tree;
 pub use stats::{Counters, Op};
 
 use crate::rule::{Addr, Af, Direction};
+use crate::state::pool::lengthen;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 use index::{Index, Lengths, Owner};
@@ -284,6 +285,8 @@ pub struct Tables {
     limit: u32,
     /// Entries there is room for.
     room: u32,
+    /// Tables there may be.
+    most: u32,
 }
 
 impl Tables {
@@ -302,14 +305,11 @@ impl Tables {
             used: 0,
             limit: entries,
             room: entries,
+            most: tables.into(),
         };
         let nodes = usize::try_from(entries).ok()?.checked_mul(2)?;
         made.born.try_reserve_exact(nodes).ok()?;
-        for _ in 0..nodes {
-            if made.born.len() < made.born.capacity() {
-                made.born.push(0);
-            }
-        }
+        lengthen(&mut made.born, nodes, &0);
         made.tables.try_reserve_exact(usize::from(tables)).ok()?;
         let counted = usize::try_from(counted).ok()?;
         made.counters.try_reserve_exact(counted).ok()?;
@@ -317,7 +317,7 @@ impl Tables {
         Some(made)
     }
 
-    /// Makes room for `tables` tables with `entries` entries in all. Nothing else changes until [`Tables::set_limit`]; room
+    /// Makes room for `tables` tables with `entries` entries in all. Nothing else changes until [`Tables::set_limits`]; room
     /// once taken is kept. `None` when memory is short.
     #[must_use]
     pub fn grow(&mut self, tables: u16, entries: u32) -> Option<()> {
@@ -333,16 +333,21 @@ impl Tables {
         self.born.try_reserve_exact(nodes.saturating_sub(self.born.len())).ok()?;
         self.index.grow(count)?;
         self.arena.grow(count)?;
-        while self.born.len() < nodes.min(self.born.capacity()) {
-            self.born.push(0);
-        }
+        lengthen(&mut self.born, nodes, &0);
         self.room = self.room.max(entries);
         Some(())
     }
 
-    /// Lowers the number of entries there may be, or raises it as far as there is room. Those there are stay.
-    pub fn set_limit(&mut self, entries: u32) {
+    /// Lowers the number of tables and entries there may be, or raises it as far as there is room. Those there are stay.
+    pub fn set_limits(&mut self, tables: u32, entries: u32) {
+        self.most = tables.min(u32::try_from(self.tables.capacity()).unwrap_or(u32::MAX));
         self.limit = entries.min(self.room);
+    }
+
+    /// Tables and entries there may be.
+    #[must_use]
+    pub const fn limits(&self) -> (u32, u32) {
+        (self.most, self.limit)
     }
 
     /// Hashes under other keys. Nothing happens once there are entries.
@@ -406,6 +411,10 @@ impl Tables {
     /// # Errors
     /// [`TableError::TooMany`].
     pub fn create(&mut self, counting: bool) -> Result<Slot, TableError> {
+        let used = self.tables.iter().fold(0_u32, |n, t| n.saturating_add(t.used.into()));
+        if used >= self.most {
+            return Err(TableError::TooMany);
+        }
         let at = match self.tables.iter().position(|t| !t.used) {
             Some(at) => at,
             None if self.tables.len() < self.tables.capacity() => {

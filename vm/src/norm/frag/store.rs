@@ -1,7 +1,7 @@
 //! Bytes of waiting fragments: chains of small blocks from one store of fixed capacity.
 
 use crate::packet::Packet;
-use crate::state::pool::{OutOfMemory, filled};
+use crate::state::pool::{OutOfMemory, filled, lengthen};
 use crate::state::record::NONE;
 use alloc::vec::Vec;
 
@@ -41,11 +41,10 @@ impl Store {
         let more = want.saturating_sub(self.blocks.len());
         self.blocks.try_reserve_exact(more).map_err(|_| err)?;
         self.next.try_reserve_exact(more).map_err(|_| err)?;
-        let room = self.blocks.capacity().min(self.next.capacity()).min(want);
-        while self.blocks.len() < room {
-            let block = u32::try_from(self.blocks.len()).map_err(|_| err)?;
-            self.blocks.push([0; BLOCK]);
-            self.next.push(NONE);
+        let before = u32::try_from(self.blocks.len()).map_err(|_| err)?;
+        lengthen(&mut self.blocks, want, &[0; BLOCK]);
+        lengthen(&mut self.next, want, &NONE);
+        for block in before..count {
             self.give_one(block);
         }
         Ok(())
