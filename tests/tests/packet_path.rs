@@ -76,7 +76,7 @@ fn nothing_allocates_on_the_packet_path() {
     {
         assert!(met(reason), "{reason:?} never met");
     }
-    for limit in [L::SrcConn, L::OverloadTable, L::OverloadFlush, L::SyncookiesSent] {
+    for limit in [L::OverloadTable, L::OverloadFlush, L::SyncookiesSent] {
         assert!(benches.iter().any(|b| b.engine.counters.of_limit(limit) > 0), "{limit:?} never met");
     }
 }

@@ -36,12 +36,12 @@ impl Engine {
         if !wanted {
             return false;
         }
-        let (options, n) = options_of(cx.pkt, &cx.pd);
+        let (options, n) = options_of(cx.pkt, cx.pd);
         let options = options.get(..n).unwrap_or_default();
         let offered = if n < 4 { 0 } else { wire_tcp::mss(options).unwrap_or(MSS_DEFAULT) };
         let mss = offered.max(MSS_DEFAULT);
         let iss = self.cookies.send(&flow(cx), seg.seq, mss, seg.wscale);
-        let mut answer = self.answer(&cx.pd, iss, seg.seq.wrapping_add(1), SYN | ACK, 0);
+        let mut answer = self.answer(cx.pd, iss, seg.seq.wrapping_add(1), SYN | ACK, 0);
         answer.mss = mss;
         self.send_tcp(cx.host, cx.pd.af, &answer);
         self.counters.limit(super::counters::LimitCounter::SyncookiesSent);
@@ -59,7 +59,7 @@ impl Engine {
         if !self.may_be_cookie(cx, *slot) {
             return None;
         }
-        let seg = segment_of(cx.pkt, &cx.pd);
+        let seg = segment_of(cx.pkt, cx.pd);
         let back = self.cookies.validate(&flow(cx), seg.seq, seg.ack)?;
         self.counters.limit(super::counters::LimitCounter::SyncookiesValid);
         let out = self.recreate(cx, &back);
@@ -115,7 +115,7 @@ impl Engine {
         let prints = || main.prints().iter().copied();
         let looks = match cx.looks {
             Some(l) => l,
-            None => Looks::of(cx.pkt, &cx.pd, prints()),
+            None => Looks::of(cx.pkt, cx.pd, prints()),
         };
         let yes = looks.like(os, prints());
         cx.looks = Some(looks);

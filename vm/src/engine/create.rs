@@ -193,8 +193,8 @@ impl Engine {
         if self.table.len() >= self.table.limit() {
             return Err(Some(DropReason::Memory));
         }
-        let target = super::icmp::target_of(cx.pkt, &cx.pd);
-        let (wire, stack) = keys(&cx.pd, &target);
+        let target = super::icmp::target_of(cx.pkt, cx.pd);
+        let (wire, stack) = keys(cx.pd, &target);
         let mut state = State::new(&wire, &stack, cx.pd.dir);
         state.flags = own_flags(&rule).with(m.actions.flags);
         state.log = u8::try_from(m.actions.log.0 & LogFlags::ALL_PACKETS.0).unwrap_or(0);
@@ -244,14 +244,14 @@ impl Engine {
             state.set_timeout(StateTimeout::Named(timeout));
             return Ok(());
         }
-        let seg = segment_of(cx.pkt, &cx.pd);
+        let seg = segment_of(cx.pkt, cx.pd);
         (state.src, state.dst) = tcp::open(&seg);
         state.set_timeout(StateTimeout::Named(Timeout::TcpFirst));
         if seg.opens() && rule.keep == Keep::Modulate {
-            let diff = self.first_number(&cx.pd).wrapping_sub(seg.seq);
+            let diff = self.first_number(cx.pd).wrapping_sub(seg.seq);
             state.src.seqdiff = if diff == 0 { 1 } else { diff };
             let seq = seg.seq.wrapping_add(state.src.seqdiff);
-            rewrite::sequence(cx.pkt, cx.meta, &mut cx.pd, Some(seq), None).map_err(|_| Some(DropReason::Memory))?;
+            rewrite::sequence(cx.pkt, cx.meta, cx.pd, Some(seq), None).map_err(|_| Some(DropReason::Memory))?;
         }
         Ok(())
     }
@@ -373,7 +373,7 @@ impl Engine {
 
     /// `synproxy state`: the client gets its answer from the filter.
     fn begin_proxy<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>, rule: &Rule, slot: u32) -> Action {
-        let seg = segment_of(cx.pkt, &cx.pd);
+        let seg = segment_of(cx.pkt, cx.pd);
         let proxied =
             cx.pd.proto == proto::TCP && seg.opens() && rule.keep == Keep::Synproxy && cx.pd.dir == Direction::In;
         if !proxied {
@@ -389,7 +389,7 @@ impl Engine {
             e.mss = mss;
         }
         let emit = synproxy::syn_ack(own, seg.seq);
-        let out = send::Segment::of(&emit, &cx.pd, None, mss, 0);
+        let out = send::Segment::of(&emit, cx.pd, None, mss, 0);
         self.send_tcp(cx.host, cx.pd.af, &out);
         self.counters.reason(DropReason::Synproxy);
         Action::Synproxy
@@ -398,7 +398,7 @@ impl Engine {
     /// The MSS the proxy offers: what the client offers, no more than the ways to both ends carry, at least 64.
     fn proxy_mss<H: Host>(&self, cx: &Cx<'_, '_, H>) -> u16 {
         const DEFAULT: u32 = 512;
-        let (opts, n) = super::track::options_of(cx.pkt, &cx.pd);
+        let (opts, n) = super::track::options_of(cx.pkt, cx.pd);
         let opts = opts.get(..n).unwrap_or_default();
         // Too few options for one with an MSS: pf takes 0 for an offer.
         let mut mss = if n < 4 { 0 } else { wire_tcp::mss(opts).map_or(DEFAULT, u32::from) };

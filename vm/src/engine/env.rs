@@ -175,7 +175,7 @@ impl Engine {
         let (host, held, now) = (&mut *cx.host, &mut cx.nodes, cx.now);
         let Parts { states, tables, sources, rules, counters, mut pools } = self.parts(unit);
         let mut env = Env { host, states, tables, sources, rules, counters, held, unit, now };
-        transaddr::apply(&mut env, &mut pools, tr, &mut cx.pd, last).is_ok()
+        transaddr::apply(&mut env, &mut pools, tr, cx.pd, last).is_ok()
     }
 
     /// Chooses the next hop of a state to be.

@@ -65,7 +65,13 @@ impl Engine {
                 let mut out = match describe_into(&whole, meta, pd) {
                     Ok(()) => {
                         Self::complete(pd, seen, &carried);
-                        self.decide(&mut whole, meta, pd, &Arrived { seen, carried: &carried, hash: None }, host)
+                        self.decide(
+                            &mut whole,
+                            meta,
+                            pd,
+                            &Arrived { seen, carried: &carried, hash: None, said: Ok(()) },
+                            host,
+                        )
                     }
                     Err(refusal) => {
                         self.counters.reason(refusal.reason);
@@ -112,7 +118,7 @@ impl Engine {
             }
         }
         let now = cx.host.now_ms();
-        let side = tcp::begin(cx.pkt, &cx.pd, now, cx.host);
+        let side = tcp::begin(cx.pkt, cx.pd, now, cx.host);
         if let Some([src, dst]) = self.table.scrubs.get_mut(id) {
             *(if forward { src } else { dst }) = side;
         }
@@ -152,7 +158,7 @@ impl Engine {
         let age_ms = now_ms.saturating_sub(created);
         let conn = tcp::Connection { src: p.state.0, dst: q.state.0, age_ms, now_ms, ts_diff };
         let (src, dst) = if forward { (&mut a, &mut b) } else { (&mut b, &mut a) };
-        let done = tcp::follow(cx.pkt, cx.meta, &mut cx.pd, src, dst, &conn);
+        let done = tcp::follow(cx.pkt, cx.meta, cx.pd, src, dst, &conn);
         let id = self.table.get(slot).and_then(|s| self.table.ext(s)).map(|e| e.scrub);
         if let Some(pair) = id.and_then(|id| self.table.scrubs.get_mut(id)) {
             *pair = [a, b];
@@ -175,25 +181,25 @@ impl Engine {
 
     /// `max-mss`.
     pub(super) fn limit_mss<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>, max: u16) {
-        if let Err(reason) = tcp::clamp_mss(cx.pkt, cx.meta, &cx.pd, max) {
+        if let Err(reason) = tcp::clamp_mss(cx.pkt, cx.meta, cx.pd, max) {
             self.counters.reason(reason);
         }
     }
 
     /// Flags that make no sense.
     pub(super) fn sane_tcp<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>) -> Result<(), DropReason> {
-        tcp::sanity(cx.pkt, cx.meta, &mut cx.pd)
+        tcp::sanity(cx.pkt, cx.meta, cx.pd)
     }
 
     /// Puts a header of the other family in front.
     pub(super) fn change_family<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>) -> bool {
         let id = u16::try_from(cx.host.random_u32() & 0xffff).unwrap_or(1).max(1);
-        crate::nat::af::translate(cx.pkt, cx.meta, &mut cx.pd, id).is_ok()
+        crate::nat::af::translate(cx.pkt, cx.meta, cx.pd, id).is_ok()
     }
 
     /// Sends an ICMP error about the packet at hand.
     pub(super) fn send_icmp<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>, kind: u8, code: u8, param: u32) {
-        send_error(cx.pkt, &cx.pd, (kind, code, param), true, cx.host);
+        send_error(cx.pkt, cx.pd, (kind, code, param), true, cx.host);
     }
 }
 

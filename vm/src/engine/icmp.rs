@@ -55,7 +55,7 @@ struct Query<'q> {
 impl Engine {
     /// An ICMP message: of a state, about a state, or neither.
     pub(super) fn test_state_icmp<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>) -> Action {
-        let Some(map) = map_of(cx.pkt, &cx.pd) else { return Action::Drop };
+        let Some(map) = map_of(cx.pkt, cx.pd) else { return Action::Drop };
         if map.foreign { self.icmp_about(cx) } else { self.icmp_query(cx, &map) }
     }
 
@@ -106,7 +106,7 @@ impl Engine {
 
     /// A query or its answer.
     fn icmp_query<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>, map: &IcmpMap) -> Action {
-        let (src, dst) = neighbour(&cx.pd, &target_of(cx.pkt, &cx.pd));
+        let (src, dst) = neighbour(cx.pd, &target_of(cx.pkt, cx.pd));
         let q = Query { map, src, dst, sides: cx.pd.dir, quoted: false };
         let slot = match self.icmp_lookup(cx, &q) {
             Found::Yes(slot) => slot,
@@ -122,14 +122,14 @@ impl Engine {
             s.expire = now;
             s.set_timeout(StateTimeout::Named(Timeout::IcmpError));
         });
-        let Some(nk) = self.other_key(slot, &cx.pd) else { return Action::Pass };
+        let Some(nk) = self.other_key(slot, cx.pd) else { return Action::Pass };
         let to = nk.target();
         if nk.changes {
             cx.pd.naf = nk.key.af;
             (cx.pd.nsaddr, cx.pd.ndaddr) = (to.src, to.dst);
         }
         let id = id_of(&nk.key, id_idx(map, cx.pd.dir), nk.changes);
-        match rewrite::icmp_query(cx.pkt, cx.meta, &mut cx.pd, &to, id) {
+        match rewrite::icmp_query(cx.pkt, cx.meta, cx.pd, &to, id) {
             Ok(Some(done)) => {
                 cx.redirected |= done.destination;
                 if nk.changes { Action::AfTo } else { Action::Pass }
@@ -141,7 +141,7 @@ impl Engine {
 
     /// An error: belongs to the state of the packet it quotes.
     fn icmp_about<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>) -> Action {
-        let mut quote = match Quote::read(cx.pkt, cx.meta, &cx.pd) {
+        let mut quote = match Quote::read(cx.pkt, cx.meta, cx.pd) {
             Ok(q) => q,
             Err(reason) => return self.refuse(cx, reason),
         };
@@ -197,7 +197,7 @@ impl Engine {
         let dws = if src.wscale != 0 && dst.wscale != 0 { dst.shift() } else { 0 };
         let own = seq.wrapping_sub(src.seqdiff);
         if src.seqdiff != 0 {
-            quote.sequence(cx.pkt, cx.meta, &cx.pd, own).map_err(|_| DropReason::Memory)?;
+            quote.sequence(cx.pkt, cx.meta, cx.pd, own).map_err(|_| DropReason::Memory)?;
         }
         let behind = src.seqlo.wrapping_sub(u32::from(dst.max_win).checked_shl(dws).unwrap_or(u32::MAX));
         let inside = seq_geq(src.seqhi, own) && seq_geq(own, behind);
@@ -214,7 +214,7 @@ impl Engine {
         quote: &mut Quote,
         map: Option<&IcmpMap>,
     ) -> Action {
-        let Some(nk) = self.other_key(slot, &cx.pd) else { return Action::Pass };
+        let Some(nk) = self.other_key(slot, cx.pd) else { return Action::Pass };
         // The quoted packet's source is the error's destination.
         let mut own = nk;
         own.source = nk.source.other();
@@ -230,7 +230,7 @@ impl Engine {
         if nk.changes {
             cx.pd.naf = nk.key.af;
             let id = u16::try_from(cx.host.random_u32() & 0xffff).unwrap_or(1).max(1);
-            return match icmp_error::change_family(cx.pkt, cx.meta, &mut cx.pd, quote, &new, id) {
+            return match icmp_error::change_family(cx.pkt, cx.meta, cx.pd, quote, &new, id) {
                 Ok(Some(_)) => {
                     cx.redirected = true;
                     Action::AfTo
@@ -239,7 +239,7 @@ impl Engine {
                 Err(_) => self.refuse(cx, DropReason::Memory),
             };
         }
-        match icmp_error::rewrite(cx.pkt, cx.meta, &mut cx.pd, quote, &new) {
+        match icmp_error::rewrite(cx.pkt, cx.meta, cx.pd, quote, &new) {
             Ok(done) => {
                 cx.redirected |= done.destination;
                 Action::Pass

@@ -149,7 +149,7 @@ impl Logger<'_, '_> {
 impl Engine {
     /// Records what one rule says.
     pub(super) fn log<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>, who: Speaks, reason: DropReason) {
-        let mut logger = Logger { pkt: cx.pkt, pd: &cx.pd, count: &mut cx.logs, lost: &mut self.log_lost };
+        let mut logger = Logger { pkt: cx.pkt, pd: cx.pd, count: &mut cx.logs, lost: &mut self.log_lost };
         logger.log(&self.rules, who, reason, cx.host);
     }
 

@@ -54,6 +54,8 @@ pub(super) struct Arrived<'a> {
     pub carried: &'a Carried,
     /// The hash of its key, where that is known already.
     pub hash: Option<u64>,
+    /// Whether it could be described.
+    pub said: Result<(), Refusal>,
 }
 
 /// What is known of a packet of a batch before it is decided about.
@@ -106,7 +108,7 @@ impl Engine {
         }
         let mut pd = PacketDesc::seen(seen.af, seen.dir, seen.iface);
         let said = describe_into(pkt, meta, &mut pd);
-        self.described(pkt, meta, &mut pd, said, Arrived { seen, carried: &carried, hash: None }, room, host)
+        self.described(pkt, meta, &mut pd, Arrived { seen, carried: &carried, hash: None, said }, room, host)
     }
 
     /// Decides about packets strictly in order, as one by one: `done` is told of each before the next is looked at, with
@@ -129,8 +131,8 @@ impl Engine {
                 let out = match known.next() {
                     _ if self.passes_unseen(a.seen, &a.carried) => self.unseen(a.carried),
                     Some(k) => {
-                        let arrived = Arrived { seen: a.seen, carried: &a.carried, hash: k.hash };
-                        self.described(a.pkt, a.meta, &mut k.pd, k.said, arrived, room, host)
+                        let arrived = Arrived { seen: a.seen, carried: &a.carried, hash: k.hash, said: k.said };
+                        self.described(a.pkt, a.meta, &mut k.pd, arrived, room, host)
                     }
                     None => self.process(a.pkt, a.meta, a.seen, a.carried, room, host),
                 };
@@ -182,12 +184,11 @@ impl Engine {
         pkt: &mut Packet<'_>,
         meta: &PktMeta,
         pd: &mut PacketDesc,
-        said: Result<(), Refusal>,
         arrived: Arrived<'_>,
         room: &mut [u8],
         host: &mut H,
     ) -> Outcome {
-        let refusal = match said {
+        let refusal = match arrived.said {
             _ if self.shut => Refusal::logged(DropReason::Memory),
             Ok(()) => return self.normalized(pkt, meta, pd, arrived, room, host),
             Err(refusal) => refusal,

@@ -57,7 +57,7 @@ impl Matched {
 impl Engine {
     /// Asks the rules.
     pub(super) fn test_rule<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>) -> Action {
-        let map = if cx.pd.fragment { None } else { map_of(cx.pkt, &cx.pd) };
+        let map = if cx.pd.fragment { None } else { map_of(cx.pkt, cx.pd) };
         if let Some(m) = &map {
             let (s, d) = m.ports();
             (cx.pd.sport, cx.pd.nsport, cx.pd.dport, cx.pd.ndport) = (s, s, d, d);
@@ -213,9 +213,9 @@ impl Engine {
                 tags: &self.tags,
                 host: &mut *cx.host,
                 now: cx.now,
-                logger: Logger { pkt: cx.pkt, pd: &cx.pd, count: &mut cx.logs, lost: &mut self.log_lost },
+                logger: Logger { pkt: cx.pkt, pd: cx.pd, count: &mut cx.logs, lost: &mut self.log_lost },
             };
-            let step = exec::run(forest, &cx.pd, &mut self.machine, &mut ctx);
+            let step = exec::run(forest, cx.pd, &mut self.machine, &mut ctx);
             match step {
                 Step::Done => return Ok(()),
                 Step::Drop(_) => return Err(DropReason::Memory),
@@ -276,7 +276,7 @@ impl Engine {
         let ((src, sport), (dst, dport)) = (key.end(source), key.end(source.other()));
         let to = Target { src, dst, sport, dport };
         let icmp = map.map(|m| IcmpKey { kind: m.kind, query: m.dir == Direction::In });
-        match rewrite::first(cx.pkt, cx.meta, &mut cx.pd, &to, icmp) {
+        match rewrite::first(cx.pkt, cx.meta, cx.pd, &to, icmp) {
             Ok(done) => {
                 cx.redirected |= done.destination;
                 if changes && done.rewritten { Action::AfTo } else { Action::Pass }
@@ -293,7 +293,7 @@ impl Engine {
         }
         if self.machine.logging() && !rule.log.has(LogFlags::MATCHES) {
             let hits = self.machine.hits();
-            let mut logger = Logger { pkt: cx.pkt, pd: &cx.pd, count: &mut cx.logs, lost: &mut self.log_lost };
+            let mut logger = Logger { pkt: cx.pkt, pd: cx.pd, count: &mut cx.logs, lost: &mut self.log_lost };
             for hit in hits.iter().rev().filter(|h| h.matches) {
                 let who = Speaks { rule: place, anchor, because: Some(self.rules.place(hit.site)) };
                 logger.log(&self.rules, who, DropReason::Match, cx.host);
@@ -315,7 +315,7 @@ impl Engine {
                 self.counters.reason(DropReason::ProtoCksum);
                 return;
             }
-            let seg = segment_of(cx.pkt, &cx.pd);
+            let seg = segment_of(cx.pkt, cx.pd);
             let mut ack = seg.seq.wrapping_add(seg.len);
             for flag in [SYN, FIN] {
                 if seg.has(flag) {
@@ -323,7 +323,7 @@ impl Engine {
                 }
             }
             let ttl = if let Return::Rst { ttl } = rule.returns { ttl } else { 0 };
-            let out = self.answer(&cx.pd, seg.ack, ack, RST | ACK, ttl);
+            let out = self.answer(cx.pd, seg.ack, ack, RST | ACK, ttl);
             self.send_tcp(cx.host, cx.pd.af, &out);
             return;
         }

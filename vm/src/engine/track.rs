@@ -109,13 +109,13 @@ impl Engine {
 
     /// Rewrites a packet to the state's other key.
     fn rewrite_known<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>, slot: u32) -> Action {
-        let Some(nk) = self.other_key(slot, &cx.pd) else { return Action::Pass };
+        let Some(nk) = self.other_key(slot, cx.pd) else { return Action::Pass };
         let to = nk.target();
         if nk.changes {
             cx.pd.naf = nk.key.af;
             (cx.pd.nsaddr, cx.pd.ndaddr) = (to.src, to.dst);
         }
-        match rewrite::known(cx.pkt, cx.meta, &mut cx.pd, &to) {
+        match rewrite::known(cx.pkt, cx.meta, cx.pd, &to) {
             Ok(done) => {
                 cx.redirected |= done.destination;
                 if nk.changes { Action::AfTo } else { Action::Pass }
@@ -204,7 +204,7 @@ impl Engine {
         let Some(mut s) = self.table.get(slot).copied() else { return };
         let ttl = self.return_ttl(s.rule);
         let (src, dst) = s.peers_mut(forward);
-        let out = self.answer(&cx.pd, dst.seqlo, src.seqlo, ACK, ttl);
+        let out = self.answer(cx.pd, dst.seqlo, src.seqlo, ACK, ttl);
         self.send_tcp(cx.host, cx.pd.af, &out);
     }
 
@@ -262,7 +262,7 @@ impl Engine {
         };
         let onward = self.table.key(slot, side);
         let (mss, tag) = self.table.get(slot).and_then(|s| self.table.ext(s)).map_or((0, 0), |e| (e.mss, e.tag));
-        let out = Segment::of(emit, &cx.pd, onward.as_ref(), mss, tag);
+        let out = Segment::of(emit, cx.pd, onward.as_ref(), mss, tag);
         self.send_tcp(cx.host, cx.pd.af, &out);
     }
 
@@ -289,11 +289,11 @@ impl Engine {
             })
             .ok_or(None)?;
         if let Some(p) = patch {
-            rewrite::sequence(cx.pkt, cx.meta, &mut cx.pd, Some(p.seq), Some(p.ack))
+            rewrite::sequence(cx.pkt, cx.meta, cx.pd, Some(p.seq), Some(p.ack))
                 .map_err(|_| Some(DropReason::Memory))?;
         }
         if diff != 0 {
-            rewrite::sack(cx.pkt, cx.meta, &cx.pd, diff).map_err(|_| Some(DropReason::Memory))?;
+            rewrite::sack(cx.pkt, cx.meta, cx.pd, diff).map_err(|_| Some(DropReason::Memory))?;
         }
         let fit = self
             .change(slot, |s| {
@@ -338,7 +338,7 @@ impl Engine {
         }
         if !seg.has(RST) {
             let ack = cx.pd.tcp().map_or(0, |t| t.ack);
-            let out = self.answer(&cx.pd, ack, 0, RST, self.return_ttl(s.rule));
+            let out = self.answer(cx.pd, ack, 0, RST, self.return_ttl(s.rule));
             self.send_tcp(cx.host, cx.pd.af, &out);
         }
         self.change(slot, |s| tcp::forget(s.peers_mut(forward).0));
