@@ -40,7 +40,7 @@ fn drive(b: &mut Bench, traffic: &mut Traffic) -> (u64, [u32; 5]) {
             if i % 5000 == 0 {
                 // An operator lets the sources in again that went too far.
                 let bad = b.engine.tables.named(b"", b"bad").map(|t| t.slot);
-                for slot in bad {
+                if let Some(slot) = bad {
                     b.engine.tables.all.clear(slot);
                 }
             }
