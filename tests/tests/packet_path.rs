@@ -12,6 +12,11 @@ static ALLOCATOR: Failing = Failing;
 /// Packets of one run.
 const PACKETS: usize = 100_000;
 
+/// Runs something and counts its allocations.
+fn counted<T>(f: impl FnOnce() -> T) -> (T, u32) {
+    with_allocations(u32::MAX, f)
+}
+
 #[test]
 fn the_counter_counts() {
     let (v, n) = counted(|| vec![1_u8; 10]);
@@ -20,7 +25,7 @@ fn the_counter_counts() {
 }
 
 /// Runs traffic through an engine: allocations made, and packets by verdict.
-fn drive(b: &mut Bench, traffic: &mut Traffic) -> (u64, [u32; 5]) {
+fn drive(b: &mut Bench, traffic: &mut Traffic) -> (u32, [u32; 5]) {
     let mut numbers = Numbers(3);
     let mut verdicts = [0; 5];
     let ((), allocations) = counted(|| {
