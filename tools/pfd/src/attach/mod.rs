@@ -171,6 +171,8 @@ pub(crate) fn attach(name: &str, open: bool) -> Result<Attached, AttachError> {
     let links = doing(|| "links".to_owned(), route.links())?;
     let link = check(&links, name)?;
     let belongings = doing(|| format!("addresses and routes of {name}"), route.belongings(link.index))?;
+    // Changes nothing, and is refused to whoever may change nothing: before there is anything to undo.
+    doing(|| format!("{name}: changing it"), route.set_flags(link.index, 0, 0))?;
     let record = Record {
         role: Role::Attached,
         name: name.to_owned(),
@@ -188,7 +190,9 @@ pub(crate) fn attach(name: &str, open: bool) -> Result<Attached, AttachError> {
     let done = stand_between(&mut route, &link, record.clone(), hold);
     if done.is_err() {
         let current = record::find(name)?.unwrap_or(record);
-        undo(&mut route, &current, None)?;
+        if let Err(why) = undo(&mut route, &current, None) {
+            eprintln!("pfd: {why}; {name} stays shut: `pfd --recover {name}` tries again");
+        }
     }
     done
 }
