@@ -408,7 +408,7 @@ mod live {
             assert_eq!(bed.fetch(&bed.client, url).as_deref(), Some("word"), "{url}");
         }
         bed.client.ok("ping -n -c 3 -i 0.2 -W 2 -Q 0x40 198.51.100.10");
-        let packets = seen.wait(5);
+        let packets = seen.settle();
         let all = |name: &str| packets.iter().filter_map(|p| p.field(name)).collect::<Vec<_>>();
         assert_eq!(all("mss"), ["1300", "1300"], "(b196)");
         let icmp: Vec<_> = packets.iter().filter(|p| p.field("proto").as_deref() == Some("1")).collect();
