@@ -124,9 +124,9 @@ fn missing<'f, P: Platform>(
         return None;
     }
     tables.slot(unit, id)?;
-    let rules = p.rules().iter().filter(|r| r.tables.contains(&Some(id)) || r.overload == Some(id)).count();
-    let pools = p.pools().iter().filter(|pool| pool.addr == PoolAddr::Table(id)).count();
-    let uses = rules.saturating_add(pools);
+    let rules = p.rules().iter().filter(|r| r.tables.contains(&Some(id)) || r.overload == Some(id));
+    let pools = p.pools().iter().filter(|pool| pool.addr == PoolAddr::Table(id));
+    let uses = pfvm::count::of(rules).saturating_add(pfvm::count::of(pools));
     if uses == 0 {
         return None;
     }

@@ -176,7 +176,8 @@ impl Server {
         while peer.going.is_empty() && !peer.last && self.answer(peer, filter) {
             flush(peer)?;
         }
-        Ok(())
+        // Who is let go need not say anything more for it.
+        if peer.last && peer.going.is_empty() { Err(ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
     }
 
     /// Answers one message, if one is there.
