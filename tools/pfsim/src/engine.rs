@@ -6,6 +6,7 @@
 
 use pfc::dump::Listing;
 use pfc::facts::Facts;
+use pfdriver::edge::carry::{Ends, Memory};
 use pfvm::engine::ifaces::Live;
 use pfvm::engine::load::LoadError as EngineLoadError;
 use pfvm::engine::outcome::{Carried, Outcome, Verdict as Fate};
@@ -14,7 +15,7 @@ use pfvm::exec::UnitId;
 use pfvm::host::{Hop, Host, Random};
 use pfvm::image::{Image, TableKind};
 use pfvm::packet::{DropReason, Packet};
-use pfvm::rule::{Addr, Af, Limits};
+use pfvm::rule::{Addr, Af, Direction, Limits};
 use pfvm::table::Entry;
 use pfvm::verify::Program;
 
@@ -26,6 +27,8 @@ use crate::rules::{LoadError, addresses, rows};
 const UPTIME: u64 = 1000;
 /// Seconds purged one by one over a pause of the capture; a longer one has nothing left to purge.
 const LONGEST_PAUSE: u64 = 2 * 86_400;
+/// Packets on their way through the machine that are remembered.
+const UNDER_WAY: u32 = 4096;
 /// Largest packet there is.
 const LARGEST: usize = 65_535 + 40;
 /// States kept at most, whatever `set limit` says.
@@ -121,6 +124,8 @@ pub struct Whole {
     names: Vec<String>,
     window: Vec<u8>,
     room: Vec<u8>,
+    /// What packets carry from in to out.
+    under_way: Memory,
     /// Time of the first packet, nanoseconds.
     begun: Option<u64>,
     made: u64,
@@ -170,6 +175,8 @@ impl Whole {
             EngineLoadError::Reject(reject) => LoadError::Reject(reject),
             EngineLoadError::Memory(_) => LoadError::Memory,
         })?;
+        let key = (u64::from(machine.random_u32()), u64::from(machine.random_u32()));
+        let under_way = Memory::new(UNDER_WAY, key).map_err(|_| LoadError::Memory)?;
         let sizes = engine.tables.names().iter().map(|named| engine.tables.all.len(named.slot)).collect();
         Ok(Self {
             engine,
@@ -178,6 +185,7 @@ impl Whole {
             rows,
             names: facts.interfaces.iter().map(|interface| interface.name.clone()).collect(),
             window: Vec::new(),
+            under_way,
             room: vec![0; LARGEST + Packet::HEADROOM],
             begun: None,
             made: 0,
@@ -234,8 +242,20 @@ impl Decider for Whole {
         self.window.clear();
         self.window.resize(Packet::HEADROOM, 0);
         self.window.extend_from_slice(seen.packet);
-        let place = Seen { af: seen.af, dir: seen.dir, forwarded: seen.forwarded, iface: self.iface(seen.iface) };
-        let carried = Carried { prio: 3, ..Carried::default() };
+        let iface = self.iface(seen.iface);
+        let mut carried = Carried { prio: 3, ..Carried::default() };
+        let mut forwarded = seen.forwarded;
+        // What was seen coming in carries on what the filter gave it there.
+        match seen.dir {
+            Direction::In => carried.received_on = Some(iface),
+            Direction::Out => {
+                if let Some(ends) = Ends::of(&Packet::whole(seen.packet), seen.af) {
+                    self.under_way.recall(&ends, &mut carried, self.machine.ms);
+                    forwarded |= carried.received_on.is_some();
+                }
+            }
+        }
+        let place = Seen { af: seen.af, dir: seen.dir, forwarded, iface };
         let before = self.engine.table.len();
         let Some(mut packet) = Packet::new(&mut self.window, Packet::HEADROOM, &[]) else {
             return Ruling { verdict: Verdict::Block, reason: DropReason::Memory, by: By::Engine, log: false };
@@ -249,6 +269,12 @@ impl Decider for Whole {
         };
         seen.packet.clear();
         seen.packet.extend_from_slice(now);
+        if seen.dir == Direction::In
+            && outcome.verdict == Fate::Pass
+            && let Some(ends) = Ends::of(&Packet::whole(seen.packet), seen.af)
+        {
+            self.under_way.keep(ends, &outcome.carried, self.machine.ms);
+        }
         self.ruling(&outcome, made)
     }
 
