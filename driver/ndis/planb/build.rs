@@ -22,9 +22,9 @@ fn main() -> Result<(), wdk_build::ConfigError> {
     }
     // lld-link names its reproducible mode so; link.exe, too.
     println!("cargo::rustc-link-arg-bins=/BREPRO");
-    if let Ok(out) = std::env::var("OUT_DIR") {
-        println!("cargo::rustc-link-arg-bins=/MAP:{out}/planb.map");
-        println!("cargo::warning=map {out}/planb.map");
+    println!("cargo::rerun-if-env-changed=PLANB_MAP");
+    if let Ok(map) = std::env::var("PLANB_MAP") {
+        println!("cargo::rustc-link-arg-bins=/MAP:{map}");
     }
     println!("cargo::rustc-link-lib=ndis");
     println!("cargo::rustc-link-lib=cng");

@@ -9,7 +9,11 @@ type Own = fn(&[String]) -> Result<(), String>;
 
 /// Such tasks: name, what it does, what it runs.
 const OWN: &[(&str, &str, Own)] = &[
-    ("driver", "builds planb.sys and what goes with it, for Windows (--x64: not for ARM64)", windows::build),
+    (
+        "driver",
+        "builds planb.sys and what goes with it, for Windows (--x64: not for ARM64; --twice: and again, the same bytes)",
+        windows::build,
+    ),
     (
         "wine",
         "runs the built planb.sys under Wine and compares it with pfsim (a number: so many rounds)",

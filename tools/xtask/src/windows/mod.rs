@@ -1,6 +1,9 @@
 //! What runs on Windows, built where there is none: the driver, its mock for Wine, the commands.
 
+pub(crate) mod image;
 pub(crate) mod imports;
+#[cfg(test)]
+mod inf;
 pub(crate) mod kit;
 pub(crate) mod run;
 pub(crate) mod wine;
@@ -130,10 +133,13 @@ pub(crate) fn driver(kit: &kit::Kit, arch: Arch, target_dir: &Path) -> Result<Pa
         .env("WDKContentRoot", &kit.content)
         .env("LIBCLANG_PATH", installed("llvm-", "lib/libclang.so.1").map(|p| p.parent().unwrap_or(&p).to_path_buf())?)
         .env("BINDGEN_EXTRA_CLANG_ARGS", format!("-fgnuc-version=4.2.1 -isystem {}", clang_headers()?.display()));
+    let map = target_dir.join(format!("planb-{}.map", arch.wdk()));
+    cargo.env("PLANB_MAP", &map);
     run(&mut cargo)?;
-    let built = target_dir.join(arch.target()).join("release/planb.exe");
+    let built = run::read(&target_dir.join(arch.target()).join("release/planb.exe"))?;
+    println!("{}: {}", arch.wdk(), image::check(&built, &run::read_text(&map)?, arch == Arch::X64)?);
     let to = out().join(arch.wdk()).join("planb.sys");
-    run::write(&to, &run::read(&built)?)?;
+    run::write(&to, &built)?;
     Ok(to)
 }
 
@@ -159,6 +165,19 @@ pub(crate) fn feed() -> Result<PathBuf, Failure> {
     Ok(package.join("target").join(COMMANDS).join("release/feed.exe"))
 }
 
+/// Builds once more, elsewhere, and compares: the same bytes.
+fn twice(kit: &kit::Kit, arch: Arch, path: &Path) -> Result<(), Failure> {
+    let first = run::read(path)?;
+    let again = root().join("driver/ndis/planb/target/again");
+    let second = run::read(&driver(kit, arch, &again)?)?;
+    if first == second {
+        println!("{}: built twice, the same {} bytes", arch.wdk(), first.len());
+        Ok(())
+    } else {
+        Err(format!("{}: two builds differ", arch.wdk()))
+    }
+}
+
 /// `cargo xtask driver`: everything that runs on Windows.
 ///
 /// # Errors
@@ -170,7 +189,11 @@ pub(crate) fn build(arguments: &[String]) -> Result<(), Failure> {
     let kit = kit::make(&out())?;
     let target_dir = root().join("driver/ndis/planb/target");
     for arch in arches {
-        println!("{}", driver(&kit, *arch, &target_dir)?.display());
+        let path = driver(&kit, *arch, &target_dir)?;
+        println!("{}", path.display());
+        if arguments.iter().any(|a| a == "--twice") {
+            twice(&kit, *arch, &path)?;
+        }
     }
     println!("{}", mock(&root().join("driver/mock/pe/target"))?.display());
     Ok(())
