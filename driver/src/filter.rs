@@ -156,6 +156,8 @@ pub struct About {
     pub policy: Vec<u8>,
     /// What went wrong last.
     pub trouble: Vec<u8>,
+    /// The facts file it was started with, as text; empty when it asks the system.
+    pub file: Vec<u8>,
 }
 
 /// What the engine asks of its host, lent for one call.

@@ -124,10 +124,8 @@ impl<'a> Session<'a> {
         if anchor.is_empty() {
             self.fingerprints();
         }
-        let Read::Good(config, level) = self.read(sources, main, &anchor, self.options.optimize, true) else {
-            return None;
-        };
-        let mut config = *config;
+        let read = self.read(sources, main, &anchor, self.options.optimize, true);
+        let (mut config, level) = self.good(read)?;
         self.finish(&mut config, level)?;
         // Files that are loaded may name more; they are read after those named before.
         let mut loads: VecDeque<AnchorLoad> = config.loads.iter().cloned().collect();
@@ -160,10 +158,22 @@ impl<'a> Session<'a> {
         level: Option<OptimizerLevel>,
     ) -> Option<Config> {
         let id = self.open(sources, file)?;
-        let Read::Good(config, level) = self.read(sources, id, anchor, level, false) else { return None };
-        let mut config = *config;
+        let read = self.read(sources, id, anchor, level, false);
+        let (mut config, level) = self.good(read)?;
         self.finish(&mut config, level)?;
         Some(config)
+    }
+
+    /// What was read, or pfctl's last word on a load that is not to be.
+    fn good(&mut self, read: Read) -> Option<(Config, OptimizerLevel)> {
+        match read {
+            Read::Good(config, level) => return Some((*config, level)),
+            Read::Bad if !self.options.dry_run => {
+                self.globals.said.err("pfctl: Syntax error in config file: pf rules not loaded\n");
+            }
+            Read::Bad | Read::Exit => {}
+        }
+        None
     }
 
     /// Opens a file to parse; says why not. `-` is standard input, which has been read by then.

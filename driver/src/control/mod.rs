@@ -239,6 +239,7 @@ impl Control {
             Request::Trace { cursor } => filter.with(|f| watch::trace(f, cursor, reply)),
             Request::SetTrace { filter: bytes } => filter.with(|f| watch::set_trace(f, bytes, reply)),
             Request::Host => filter.with(|f| watch::host(f, reply)),
+            Request::HostFile { offset } => filter.with(|f| watch::host_file(f, offset, reply)),
             Request::Facts { cursor } => filter.with(|f| ifaces::facts(f, cursor, reply)),
             Request::SetFacts { ticket } => {
                 let bytes = self.tickets.take(client, ticket).ok_or(BUSY)?.bytes;

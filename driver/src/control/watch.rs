@@ -1,6 +1,6 @@
 //! Logs, traces, and what the host says of itself.
 
-use pfvm::api::{Code, HostReply, PageWriter, Refusal, encode_reply};
+use pfvm::api::{Code, HostReply, MAX_CHUNK, PageWriter, Refusal, SectionBytes, encode_reply};
 use pfvm::watch::{Expr, ExprError, TraceRow};
 
 use super::{MEMORY, Reply, changed, small};
@@ -74,4 +74,13 @@ pub(super) fn host<P: Platform>(f: &Filter<P>, reply: &mut [u8]) -> Reply {
         tracing: f.trace.is_armed(),
     };
     encode_reply(&host, reply).map_err(small)
+}
+
+/// The facts file the host was started with, from a byte on.
+pub(super) fn host_file<P: Platform>(f: &Filter<P>, offset: u32, reply: &mut [u8]) -> Reply {
+    let at = usize::try_from(offset).unwrap_or(usize::MAX);
+    let rest = f.about.file.get(at..).unwrap_or_default();
+    let bytes = rest.get(..MAX_CHUNK).unwrap_or(rest);
+    let total = u32::try_from(f.about.file.len()).unwrap_or(u32::MAX);
+    encode_reply(&SectionBytes { total, records: 0, generation: f.generation, bytes }, reply).map_err(small)
 }

@@ -48,6 +48,9 @@ pub(crate) fn run(args: &Args) -> Result<(), String> {
     let policy = args.policy()?;
     let facts = facts(args)?;
     let filter = start::filter(&facts, args.rules.as_deref(), args.budget)?;
+    if args.host_facts.is_some() {
+        filter.with(|f| f.about.file = facts.to_toml().into_bytes());
+    }
     let control = Control::new(HostKind::Daemon, args.budget);
     let mut server = Server::new(&args.socket, control, peers)?;
     if args.attach.is_empty() && args.bridge.is_empty() {

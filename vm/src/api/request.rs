@@ -392,6 +392,12 @@ pub enum Request<'a> {
     },
     /// What the host says of itself → [`HostReply`](super::HostReply).
     Host,
+    /// The facts file the host was started with, as text → [`SectionBytes`](super::SectionBytes); empty when its facts are
+    /// those of the system.
+    HostFile {
+        /// Where to begin.
+        offset: u32,
+    },
 }
 
 impl Request<'_> {
@@ -415,7 +421,8 @@ impl Request<'_> {
             | Self::Log { .. }
             | Self::Trace { .. }
             | Self::Facts { .. }
-            | Self::Host => Rights::Read,
+            | Self::Host
+            | Self::HostFile { .. } => Rights::Read,
             _ => Rights::Write,
         }
     }

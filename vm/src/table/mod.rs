@@ -671,17 +671,10 @@ impl Tables {
                 flipped = true;
                 changes.changed = changes.changed.saturating_add(1);
             }
-            // A weight that is given replaces; none leaves the one there is.
-            let weighs = node.flags & flag::MARK == 0 && entry.weight != 0;
+            // What was there keeps its weight, as in pf.
             node.flags |= flag::MARK;
-            let gained = weighs && node.flags & flag::COST == 0;
-            if weighs {
-                reweigh |= before.is_some() && (gained || node.weight != entry.weight);
-                node.weight = entry.weight;
-                node.flags |= flag::COST;
-            }
+            reweigh |= before.is_some();
             let Some(table) = self.table_mut(slot) else { continue };
-            table.weights.cost_entries = table.weights.cost_entries.saturating_add(u32::from(gained));
             if flipped {
                 let n = table.negated;
                 table.negated = if entry.not { n.saturating_add(1) } else { n.saturating_sub(1) };

@@ -43,6 +43,7 @@ pub(crate) fn read(out: &mut Out, command: &Command, facts: &Facts, file: &str) 
     } else {
         session.open(&mut sources, file)
     };
+    let opened = main.is_some();
     let configs = main.and_then(|main| session.run(&mut sources, main));
     let said = session.said();
     if out.json {
@@ -57,6 +58,9 @@ pub(crate) fn read(out: &mut Out, command: &Command, facts: &Facts, file: &str) 
     }
     if configs.is_none() && !out.json && (command.frames || std::io::stderr().is_terminal()) {
         out.say(diag::frames(said.diagnostics(), &sources).trim_end_matches('\n'));
+    }
+    if !opened && !out.json && !command.options.dry_run {
+        out.warn("Syntax error in config file: pf rules not loaded");
     }
     Ok(Read { configs, sources })
 }

@@ -118,8 +118,13 @@ pub(crate) fn facts(command: &Command, link: Option<&mut Link>) -> Outcome<Facts
 }
 
 /// The facts file the filter's host was started with, if it was.
-fn host_file(_link: &mut Link) -> Outcome<Option<Facts>> {
-    Ok(None)
+fn host_file(link: &mut Link) -> Outcome<Option<Facts>> {
+    let bytes = link.bytes(|offset| Request::HostFile { offset })?;
+    let text = String::from_utf8(bytes).map_err(|_| Trouble::Nonsense("a facts file that is no text"))?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    Facts::parse(&text).map(Some).map_err(|e| Trouble::Here(format!("the facts file of the filter's host: {e}")))
 }
 
 impl Pf<'_> {

@@ -1,0 +1,330 @@
+//! pfload against a running pfd that has its facts from a file: what OpenBSD's own tests expect of a loaded kernel, and
+//! what an administrator sees when something is wrong. No rights are needed.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tests::{project, shared};
+
+/// A built command; the test run builds the package's own binaries only, so they are built here once.
+fn program(name: &str) -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let folder = BUILT.get_or_init(|| {
+        let mut folder = std::env::current_exe().expect("this test has a path");
+        folder.pop();
+        if folder.ends_with("deps") {
+            folder.pop();
+        }
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--quiet", "-p", "pfc", "-p", "pfd", "-p", "pfload", "--bins"]).current_dir(project("."));
+        if folder.ends_with("release") {
+            build.arg("--release");
+        }
+        if let Some(target) = folder.parent() {
+            build.arg("--target-dir").arg(target);
+        }
+        assert!(build.status().expect("cargo runs").success(), "the commands build");
+        folder
+    });
+    folder.join(name).with_extension(std::env::consts::EXE_EXTENSION)
+}
+
+/// A pfd of its own on a socket in a folder of its own.
+struct Host {
+    child: Child,
+    folder: TempDir,
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Host {
+    fn start() -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let facts = project("tests/facts/openbsd.toml");
+        let mut pfd = Command::new(program("pfd"));
+        pfd.arg("-p").arg(folder.path().join("pf")).arg("--host-facts").arg(facts);
+        let child = pfd.stdout(Stdio::null()).spawn().expect("pfd starts");
+        let host = Host { child, folder };
+        let late = Instant::now() + Duration::from_secs(120);
+        while std::os::unix::net::UnixStream::connect(host.socket()).is_err() {
+            assert!(Instant::now() < late, "pfd does not answer");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        host
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.path().join("pf")
+    }
+
+    fn file(&self, name: &str, text: &str) -> String {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, text).expect("the folder takes a file");
+        path.display().to_string()
+    }
+
+    /// Status, standard output, standard error of a command line; `input` is its standard input.
+    fn ask(&self, args: &[&str], input: &str) -> (i32, String, String) {
+        run(&program("pfload"), &self.socket(), args, input, self.folder.path())
+    }
+
+    /// Standard output of what must be done without a word.
+    fn good(&self, args: &[&str], input: &str) -> String {
+        let (status, out, err) = self.ask(args, input);
+        assert_eq!((status, err.as_str()), (0, ""), "{args:?}\n{out}");
+        out
+    }
+
+    /// Standard error of what must end with a status.
+    fn ends(&self, status: i32, args: &[&str], input: &str) -> String {
+        let (got, out, err) = self.ask(args, input);
+        assert_eq!(got, status, "{args:?}\n{out}{err}");
+        err
+    }
+}
+
+fn run(program: &Path, socket: &Path, args: &[&str], input: &str, folder: &Path) -> (i32, String, String) {
+    let word = args.first().is_some_and(|a| !a.starts_with('-'));
+    let mut command = Command::new(program);
+    let socket = socket.display().to_string();
+    // A word comes first; letters may stand anywhere.
+    let (front, back) = if word { args.split_at(1) } else { args.split_at(0) };
+    command.args(front).args(["-p", socket.as_str()]).args(back).current_dir(folder).env("NO_COLOR", "1");
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the command starts");
+    let _ = child.stdin.take().map(|mut to| to.write_all(input.as_bytes()));
+    let Output { status, stdout, stderr } = child.wait_with_output().expect("the command ends");
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    let (out, err) = (text(stdout), text(stderr));
+    assert!(!err.contains("panicked"), "{err}");
+    (status.code().unwrap_or(-1), out, err)
+}
+
+/// OpenBSD's tests that load into a kernel: rules read back with skip steps, the optimizer, anchors that are loaded,
+/// tables, addresses of interfaces.
+#[test]
+fn what_openbsd_expects_of_a_loaded_kernel() {
+    let Some(script) = shared("bin/pf-conformance") else { return };
+    let host = Host::start();
+    let facts = project("tests/facts/openbsd.toml");
+    let load = program("pfload");
+    let offline = format!("{} --host-facts {}", load.display(), facts.display());
+    let live = format!("{} -p {}", load.display(), host.socket().display());
+    let done = Command::new("python3")
+        .arg(script)
+        .args(["--cmd", &offline, "--live", &live, "--timeout", "120"])
+        .args(["-v", "pfload", "pfoptimize", "pfloadanchors", "pfr", "pfi"])
+        .output()
+        .expect("python3 runs");
+    let text = String::from_utf8_lossy(&done.stdout);
+    assert!(done.status.success(), "{text}{}", String::from_utf8_lossy(&done.stderr));
+    assert!(text.contains(" passed, 0 failed"), "{text}");
+}
+
+#[test]
+fn a_load_is_all_or_nothing() {
+    let host = Host::start();
+    host.good(&["-f", "-"], "table <bad> persist { 10/8 }\nblock\npass from <bad>\nanchor \"inner\"\n");
+    let before = host.good(&["-vvsr"], "").replace(' ', "");
+    assert!(before.contains("<bad:1>"), "{before}");
+    let err = host.ends(1, &["-f", "-"], "pass\npass on\n");
+    assert!(err.contains("stdin:2: syntax error"), "{err}");
+    assert!(err.contains("pfctl: Syntax error in config file: pf rules not loaded"), "{err}");
+    let broken = host.file("broken.conf", "pass quick flags\n");
+    host.ends(1, &["-f", "-"], &format!("pass\nanchor \"x\"\nload anchor \"x\" from \"{broken}\"\n"));
+    let damaged = host.file("damaged.pfbin", "PFBIN\r\n\u{1a}nothing else");
+    let err = host.ends(1, &["load", &damaged], "");
+    assert!(err.starts_with("pfload: ") && err.contains("damaged.pfbin"), "{err}");
+    assert_eq!(host.good(&["-vvsr"], "").replace(' ', ""), before);
+    // Anchors go in together with the main rules.
+    let inner = host.file("inner.conf", "pass in proto tcp to port 80 label \"web\"\n");
+    host.good(&["-f", "-"], &format!("block\nanchor \"inner\"\nload anchor \"inner\" from \"{inner}\"\n"));
+    assert_eq!(host.good(&["-a", "inner", "-sl"], ""), "web 0 0 0 0 0 0 0 0\n");
+    assert_eq!(host.good(&["-sA"], ""), "  inner\n");
+    // An anchor lives on when main is loaded anew without it, and is flushed by name.
+    host.good(&["-f", "-"], "pass\n");
+    assert_eq!(
+        host.good(&["-a", "inner", "-sr"], ""),
+        "pass in proto tcp from any to any port = 80 flags S/SA label \"web\"\n"
+    );
+    assert_eq!(host.ends(0, &["-a", "inner", "-Fr"], ""), "rules cleared\n");
+    assert_eq!(host.good(&["-a", "inner", "-sr"], ""), "");
+}
+
+#[test]
+fn images_are_loaded_confirmed_and_taken_back() {
+    let host = Host::start();
+    let rules = host.file("new.conf", "block all\n");
+    let built = Command::new(program("pfc"))
+        .args(["build", &rules, "-o", "new.pfbin", "--host-facts"])
+        .arg(project("tests/facts/openbsd.toml"))
+        .current_dir(host.folder.path())
+        .output()
+        .expect("pfc runs");
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    host.good(&["-f", "-"], "pass all\n");
+    let image = host.folder.path().join("new.pfbin").display().to_string();
+    let err = host.ends(0, &["load", &image, "--confirm", "5m"], "");
+    assert!(err.contains("1 rules loaded") && err.contains("pfload confirm"), "{err}");
+    assert_eq!(host.good(&["-sr"], ""), "block drop all\n");
+    let info: Value = serde_json::from_str(&host.good(&["--json", "-si"], "")).expect("JSON");
+    assert!(info["data"]["unconfirmed"]["seconds_left"].as_u64().is_some_and(|s| s <= 300), "{info}");
+    host.ends(0, &["revert"], "");
+    assert_eq!(host.good(&["-sr"], ""), "pass all flags S/SA\n");
+    host.ends(0, &["load", &image, "--confirm", "5m"], "");
+    host.ends(0, &["confirm"], "");
+    assert_eq!(host.good(&["-sr"], ""), "block drop all\n");
+    assert!(host.ends(1, &["confirm"], "").contains("no rules wait"));
+    let err = host.ends(1, &["load", &rules], "");
+    assert!(err.contains("this is no image"), "{err}");
+}
+
+#[test]
+fn tables_from_files_change_whole_or_not_at_all() {
+    let host = Host::start();
+    host.good(&["-f", "-"], "table <t> persist\ntable <c> const { 1.1.1.1 }\npass from <c>\n");
+    let good = host.file("good", "10/8 !10.1/16 # a comment\n\n::1\n");
+    assert_eq!(host.ends(0, &["-t", "t", "-T", "replace", "-f", &good], ""), "3 addresses added.\n");
+    let bad = host.file("bad", "10/8\n192.0.2.0/24\n1.2.3.4.5\n");
+    let err = host.ends(1, &["-t", "t", "-T", "replace", "-f", &bad], "");
+    assert!(err.contains("no IP address found for 1.2.3.4.5") && err.contains("bad:3: "), "{err}");
+    assert_eq!(host.good(&["-t", "t", "-Ts"], ""), "   10.0.0.0/8\n  !10.1.0.0/16\n   ::1\n");
+    assert_eq!(host.ends(1, &["-t", "none", "-Ts"], ""), "pfctl: Table does not exist.\n");
+    assert_eq!(host.ends(1, &["-t", "c", "-Tadd", "2.2.2.2"], ""), "pfctl: Operation not permitted.\n");
+    assert_eq!(host.ends(2, &["-t", "t", "-Ttest", "10.2.3.4", "10.1.0.1"], ""), "1/2 addresses match.\n");
+    // More than one message holds: still one change.
+    let many: String = (0..5000).map(|n| format!("192.0.{}.{}\n", n / 250, n % 250)).collect();
+    let many = host.file("many", &many);
+    let err = host.ends(0, &["-t", "t", "-T", "replace", "-f", &many], "");
+    assert_eq!(err, "5000 addresses added.\n3 addresses deleted.\n");
+    assert_eq!(host.good(&["-t", "t", "-Ts"], "").lines().count(), 5000);
+}
+
+#[test]
+fn pfctls_words_and_exit_statuses() {
+    let host = Host::start();
+    let (on, _, err) = host.ask(&["-e"], "");
+    assert!(
+        (on, err.as_str()) == (0, "pf enabled\n") || (on, err.as_str()) == (1, "pfctl: pf already enabled\n"),
+        "{err}"
+    );
+    assert_eq!(host.ends(0, &["-d"], ""), "pf disabled\n");
+    assert_eq!(host.ends(1, &["-d"], ""), "pfctl: pf not enabled\n");
+    assert_eq!(host.ends(0, &["-e", "-x", "err"], ""), "pf enabled\ndebug level set to 'err'\n");
+    assert_eq!(host.ends(1, &["-a", "nowhere", "-sr"], ""), "pfctl: Anchor does not exist.\n");
+    assert_eq!(host.ends(0, &["-Fs"], ""), "0 states cleared\n");
+    assert_eq!(host.ends(0, &["-k", "10.0.0.0/8"], ""), "killed 0 states from 1 sources and 0 destinations\n");
+    assert_eq!(host.ends(0, &["-q", "-Fi", "-FS"], ""), "");
+    let all = host.ends(0, &["-Fa"], "");
+    for line in ["0 tables deleted.", "rules cleared", "0 states cleared", "source tracking entries cleared"] {
+        assert!(all.lines().any(|l| l == line), "{line}\n{all}");
+    }
+    let all = host.good(&["-sa"], "");
+    for title in ["FILTER RULES:", "INFO:", "TIMEOUTS:", "LIMITS:"] {
+        assert!(all.lines().any(|l| l == title), "{title}\n{all}");
+    }
+    let states = host.folder.path().join("states").display().to_string();
+    host.good(&["-S", &states], "");
+    host.good(&["-L", &states], "");
+    let junk = host.file("junk", "no states");
+    assert!(host.ends(1, &["-L", &junk], "").contains("no file of states; nothing was loaded"));
+    // Nobody there.
+    let nowhere = host.folder.path().join("nobody");
+    let (status, _, err) = run(&program("pfload"), &nowhere, &["-sr"], "", host.folder.path());
+    assert_eq!((status, err), (1, format!("pfctl: {}: No such file or directory\n", nowhere.display())));
+    // Under its other name it knows no words.
+    let pfctl = host.folder.path().join("pfctl");
+    std::os::unix::fs::symlink(program("pfload"), &pfctl).expect("a link");
+    let asked = Command::new(&pfctl).arg("confirm").output().expect("the link runs");
+    let err = String::from_utf8_lossy(&asked.stderr).into_owned();
+    assert_eq!(asked.status.code(), Some(1));
+    assert!(err.starts_with("pfctl: unknown command line argument: confirm ...\nusage: pfctl "), "{err}");
+}
+
+/// Fields of a document: where lists of objects lead, their entries; where objects lead, a dot.
+fn fields(value: &Value, at: &str, into: &mut BTreeSet<String>) {
+    match value {
+        Value::Array(list) if list.iter().any(Value::is_object) => list.iter().for_each(|v| fields(v, at, into)),
+        Value::Object(map) => {
+            for (key, value) in map {
+                fields(value, &if at.is_empty() { key.clone() } else { format!("{at}.{key}") }, into);
+            }
+        }
+        _ => {
+            into.insert(at.to_owned());
+        }
+    }
+}
+
+/// Fields that `docs/json.md` gives for a kind.
+fn documented(kind: &str) -> BTreeSet<String> {
+    let text = std::fs::read_to_string(project("docs/json.md")).expect("the document is there");
+    let mut found = BTreeSet::new();
+    let mut inside = false;
+    for line in text.lines() {
+        if let Some(title) = line.strip_prefix("## ") {
+            inside = title.split(", ").any(|t| t == kind);
+        } else if inside && line.starts_with("| `") {
+            let cell = line.split('|').nth(1).unwrap_or_default();
+            found.extend(cell.split('`').skip(1).step_by(2).map(str::to_owned));
+        }
+    }
+    found
+}
+
+#[test]
+fn documents_are_as_documented() {
+    let host = Host::start();
+    let rules =
+        "set loginterface lo0\ntable <t> persist counters { 10/8 }\nblock\npass from <t> label \"x\"\nanchor \"a\"\n";
+    let loaded = host.good(&["--json", "-f", "-"], rules);
+    assert!(loaded.lines().any(|l| l.contains("\"kind\":\"loaded\"")), "{loaded}");
+    for args in [
+        &["-sr"][..],
+        &["-sl"],
+        &["-si"],
+        &["-sI"],
+        &["-sm"],
+        &["-so"],
+        &["-sT"],
+        &["-t", "t", "-Ts"],
+        &["-t", "t", "-Tadd", "1.2.3.4"],
+        &["-t", "t", "-Ttest", "1.2.3.4"],
+        &["-k", "1.2.3.4"],
+    ] {
+        let (_, out, err) = host.ask(&[&["--json"][..], args].concat(), "");
+        let document: Value = serde_json::from_str(out.trim()).unwrap_or_else(|e| panic!("{args:?}: {e}\n{out}{err}"));
+        assert_eq!((&document["schema"], &document["version"]), (&"pfload".into(), &1.into()));
+        let kind = document["kind"].as_str().expect("a kind");
+        let wanted = documented(kind);
+        assert!(!wanted.is_empty(), "{kind} is not in docs/json.md");
+        let mut got = BTreeSet::new();
+        fields(&document["data"], "", &mut got);
+        for field in &got {
+            let tail = |w: &String| w.strip_suffix('*').is_some_and(|head| field.starts_with(head));
+            let head = |w: &String| w.strip_prefix('*').is_some_and(|tail| field.ends_with(tail));
+            let null = |w: &String| w.starts_with(&format!("{field}."));
+            let known = wanted.contains(field) || wanted.iter().any(|w| tail(w) || head(w) || null(w));
+            assert!(known, "{kind}: {field} is not documented");
+        }
+        for field in wanted.iter().filter(|w| !w.contains('*')) {
+            let above = |g: &String| field.starts_with(&format!("{g}."));
+            assert!(got.contains(field) || got.iter().any(above), "{kind}: {field} is documented and absent");
+        }
+    }
+}
