@@ -4,7 +4,7 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, Cell, Clear, Paragraph, Row, Table};
+use ratatui::widgets::{Block, Cell, Clear, Paragraph, Row, Table, Wrap};
 
 use super::app::App;
 use super::data::Snapshot;
@@ -185,11 +185,15 @@ fn table(frame: &mut Frame<'_>, area: Rect, app: &App, all: &Snapshot, paint: Pa
 fn popup(frame: &mut Frame<'_>, area: Rect, title: &str, lines: &[String]) {
     let widest = lines.iter().map(|line| line.chars().count()).max().unwrap_or(0);
     let width = u16::try_from(widest + 4).unwrap_or(u16::MAX).min(area.width);
-    let height = u16::try_from(lines.len() + 2).unwrap_or(u16::MAX).min(area.height);
+    let wrapped = lines.iter().map(|line| 1 + line.chars().count() / usize::from(width.saturating_sub(2).max(1)));
+    let height = u16::try_from(wrapped.sum::<usize>() + 2).unwrap_or(u16::MAX).min(area.height);
     let place = Rect { x: area.x + (area.width - width) / 2, y: area.y + (area.height - height) / 2, width, height };
     let text: Vec<Line<'_>> = lines.iter().map(|line| Line::from(format!(" {line}"))).collect();
     frame.render_widget(Clear, place);
-    frame.render_widget(Paragraph::new(text).block(Block::bordered().title(format!(" {title} "))), place);
+    frame.render_widget(
+        Paragraph::new(text).wrap(Wrap { trim: false }).block(Block::bordered().title(format!(" {title} "))),
+        place,
+    );
 }
 
 #[cfg(test)]
