@@ -30,6 +30,9 @@ use crate::outbox::Outbox;
 use crate::platform::Platform;
 use crate::trace::Trace;
 
+/// States there is room for at most (170 bytes each), whatever `set limit` says.
+const MOST_STATES: u32 = 4_000_000;
+
 /// Packets of its own a filter holds until the edge sends them.
 const OUTBOX: u32 = 256;
 
@@ -207,6 +210,7 @@ impl<P: Platform> Filter<P> {
     /// [`OutOfMemory`].
     pub fn new(limits: &Limits, facts: HostFacts, mut platform: P) -> Result<Self, OutOfMemory> {
         let mut engine = Engine::new(limits, &mut platform)?;
+        engine.most_states = MOST_STATES;
         engine.options = Options { limits: *limits, ..default_options() };
         engine.options.hostid = platform.random_u32();
         let now = platform.now_ms();

@@ -111,10 +111,15 @@ impl Given {
         syn.bytes[32..36].copy_from_slice(&[0x50, 2, 0xff, 0xff]);
         let syn = syn.seal();
         let both = syn.answer(0);
-        let mut ack = both.answer(3);
+        [syn, both, both.acknowledged()]
+    }
+
+    /// The bare acknowledgement that answers a segment.
+    fn acknowledged(self) -> Self {
+        let mut ack = self.answer(3);
         ack.len = 40;
         ack.bytes[33] = 0x10;
-        [syn, both, ack.seal()]
+        ack.seal()
     }
 
     fn header(&self) -> usize {
@@ -272,7 +277,7 @@ pub struct Numbers(pub u64);
 
 impl Numbers {
     /// The next one.
-    pub fn next(&mut self) -> u32 {
+    pub fn word(&mut self) -> u32 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -281,7 +286,7 @@ impl Numbers {
 
     /// One below `n`.
     pub fn below(&mut self, n: u32) -> u32 {
-        self.next() % n.max(1)
+        self.word() % n.max(1)
     }
 }
 
@@ -299,7 +304,7 @@ pub struct Between {
 
 impl Random for Between {
     fn random_u32(&mut self) -> u32 {
-        self.random.next()
+        self.random.word()
     }
 }
 
@@ -391,6 +396,15 @@ impl Bench {
         loaded.expect("the rules load");
     }
 
+    /// Opens a connection through `em1`: each side answers what the engine made of the other's segment.
+    pub fn connect(&mut self, src: [u8; 4], dst: [u8; 4], ports: (u16, u16)) {
+        let [mut syn, ..] = Given::handshake(src, dst, ports);
+        self.one(&mut syn, Carried::default());
+        let mut both = syn.answer(0);
+        self.one(&mut both, Carried::default());
+        self.one(&mut both.acknowledged(), Carried::default());
+    }
+
     /// Decides about one packet in place; the packet is the reassembled one afterwards where it was put together.
     pub fn one(&mut self, g: &mut Given, carried: Carried) -> Outcome {
         let (meta, seen) = (PktMeta::default(), g.seen);
@@ -422,7 +436,7 @@ struct Seeds(Numbers);
 
 impl Random for Seeds {
     fn random_u32(&mut self) -> u32 {
-        self.0.next()
+        self.0.word()
     }
 }
 
@@ -440,7 +454,7 @@ impl Traffic {
         let mut numbers = Numbers(seed | 1);
         let strange = (0..512)
             .filter_map(|_| {
-                let bytes: Vec<u8> = (0..400).map(|_| numbers.next() as u8).collect();
+                let bytes: Vec<u8> = (0..400).map(|_| numbers.word() as u8).collect();
                 let made = crate::packets::packet(&mut Unstructured::new(&bytes)).ok()?;
                 let dir = if numbers.below(2) == 0 { Direction::In } else { Direction::Out };
                 Some(Given::of(&made.bytes, seen(made.af, dir, EM0 + (numbers.below(2) as u16))))
@@ -450,10 +464,10 @@ impl Traffic {
     }
 
     /// The next packet.
-    pub fn next(&mut self) -> Given {
+    pub fn packet(&mut self) -> Given {
         let n = &mut self.numbers;
         let recent = self.recent[n.below(64) as usize];
-        let how = n.next();
+        let how = n.word();
         match n.below(16) {
             0 => self.strange[n.below(self.strange.len() as u32) as usize],
             1..=5 if recent.len > 40 => recent.answer(how),
@@ -500,7 +514,7 @@ fn fresh(n: &mut Numbers) -> Given {
     if af == Af::Inet {
         let options: [u8; 20] = [0x45, 0, 0, 0, 0, 0, 0, 0, 64, proto, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         g.bytes[..20].copy_from_slice(&options);
-        g.bytes[4..6].copy_from_slice(&(n.next() as u16).to_be_bytes());
+        g.bytes[4..6].copy_from_slice(&(n.word() as u16).to_be_bytes());
         g.bytes[12..16].copy_from_slice(&src);
         g.bytes[16..20].copy_from_slice(&dst);
     } else {
@@ -521,7 +535,7 @@ fn fresh(n: &mut Numbers) -> Given {
     g.bytes[h + 2..h + 4].copy_from_slice(&port.to_be_bytes());
     g.len = h + match proto {
         6 => {
-            g.bytes[h + 4..h + 8].copy_from_slice(&n.next().to_be_bytes());
+            g.bytes[h + 4..h + 8].copy_from_slice(&n.word().to_be_bytes());
             g.bytes[h + 12..h + 16].copy_from_slice(&[0xa0, 2, 0xff, 0xff]);
             g.bytes[h + 20..h + 40].copy_from_slice(&[
                 2,

@@ -30,7 +30,7 @@ fn drive(b: &mut Bench, traffic: &mut Traffic) -> (u32, [u32; 5]) {
     let mut verdicts = [0; 5];
     let ((), allocations) = counted(|| {
         for i in 0..PACKETS {
-            let mut g = traffic.next();
+            let mut g = traffic.packet();
             let out = b.one(&mut g, Carried::default());
             traffic.after(&g, &out, &b.host);
             let kind = match out.verdict {
@@ -47,6 +47,14 @@ fn drive(b: &mut Bench, traffic: &mut Traffic) -> (u32, [u32; 5]) {
                 let bad = b.engine.tables.named(b"", b"bad").map(|t| t.slot);
                 if let Some(slot) = bad {
                     b.engine.tables.all.clear(slot);
+                }
+                // Then one opens connections until it is among them, and another begins more than there is room for.
+                for port in 1..8 {
+                    b.connect([198, 51, 100, 7], [192, 0, 2, 30], (port, 25));
+                }
+                for port in 1..60 {
+                    let [mut syn, ..] = Given::handshake([198, 51, 100, 8], [192, 0, 2, 10], (port, 443));
+                    b.one(&mut syn, Carried::default());
                 }
             }
             if numbers.below(50) == 0 {
@@ -103,7 +111,7 @@ fn a_batch_is_what_its_packets_are_one_by_one() {
     let meta = PktMeta::default();
     for _ in 0..2500 {
         let count = 1 + numbers.below(70) as usize;
-        let mut batch: Vec<Given> = (0..count).map(|_| traffic.next()).collect();
+        let mut batch: Vec<Given> = (0..count).map(|_| traffic.packet()).collect();
         let carried = |i: usize| Carried { tag: u16::from(i % 7 == 3), generated: i % 31 == 30, ..Carried::default() };
         let mut windows: Vec<Vec<u8>> =
             batch.iter().map(|g| [&[0; Packet::HEADROOM][..], &g.bytes[..g.len]].concat()).collect();

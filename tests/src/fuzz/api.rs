@@ -158,6 +158,7 @@ pub fn samples() -> Vec<Vec<u8>> {
         Request::Facts { cursor },
         Request::SetFacts { ticket: 1 },
         Request::Host,
+        Request::HostFile { offset: 7 },
     ];
     requests.iter().map(message).collect()
 }

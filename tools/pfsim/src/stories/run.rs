@@ -112,7 +112,8 @@ impl<'s> Player<'s> {
         limits.states = limits.states.clamp(1000, 20_000);
         limits.frags = limits.frags.min(2000);
         limits.table_entries = limits.table_entries.min(20_000);
-        let engine = Engine::new(&limits, &mut sim).map_err(|e| e.to_string())?;
+        let mut engine = Engine::new(&limits, &mut sim).map_err(|e| e.to_string())?;
+        engine.most_states = 20_000;
         let mut player = Self {
             facts,
             prints,
