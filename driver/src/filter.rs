@@ -50,7 +50,7 @@ pub struct By {
 pub struct Unit {
     /// Path it was loaded for.
     pub path: Vec<u8>,
-    /// Its image; empty for the rest of a ruleset whose rules were flushed.
+    /// Its image.
     pub image: Vec<u8>,
     /// Generation it came with.
     pub generation: u64,

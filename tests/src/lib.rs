@@ -1,6 +1,7 @@
 //! Harness: generators, oracles, packet scripts.
 
 mod answers;
+mod built;
 pub mod decide;
 pub mod desk;
 pub mod fuzz;
@@ -16,5 +17,6 @@ mod stories;
 pub mod sys;
 
 pub use answers::{Answer, answers};
+pub use built::program;
 pub use shared::{project, shared};
 pub use stories::stories;

@@ -1,35 +1,11 @@
 //! The commands as a user runs them, on bad input above all: one clear error, the documented exit status, no panic,
 //! and nothing half-written in place of a good file.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
-use std::sync::OnceLock;
 
 use tempfile::TempDir;
-use tests::project;
-
-/// A built command; the test run builds the package's own binaries only, so they are built here once.
-fn program(name: &str) -> PathBuf {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    let folder = BUILT.get_or_init(|| {
-        let mut folder = std::env::current_exe().expect("this test has a path");
-        folder.pop();
-        if folder.ends_with("deps") {
-            folder.pop();
-        }
-        let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "-p", "pfc", "-p", "pfsim", "--bins"]).current_dir(project("."));
-        if folder.ends_with("release") {
-            build.arg("--release");
-        }
-        if let Some(target) = folder.parent() {
-            build.arg("--target-dir").arg(target);
-        }
-        assert!(build.status().expect("cargo runs").success(), "the commands build");
-        folder
-    });
-    folder.join(name).with_extension(std::env::consts::EXE_EXTENSION)
-}
+use tests::{program, project};
 
 fn run(name: &str, args: &[&str], folder: &Path) -> Output {
     Command::new(program(name)).args(args).current_dir(folder).env("NO_COLOR", "1").output().expect("the command runs")

@@ -8,7 +8,8 @@ mod live {
     use std::net::{TcpListener, TcpStream};
     use std::time::Duration;
 
-    use tests::live::{Bed, Plan, Running, Space, program};
+    use tests::live::{Bed, Plan, Running, Space};
+    use tests::program;
 
     /// A page server; whoever can reach it reads `word`.
     fn page(bed: &Bed, on: &Space, port: u16, word: &str) -> Running {

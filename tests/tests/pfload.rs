@@ -5,35 +5,11 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
-use tests::{project, shared};
-
-/// A built command; the test run builds the package's own binaries only, so they are built here once.
-fn program(name: &str) -> PathBuf {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    let folder = BUILT.get_or_init(|| {
-        let mut folder = std::env::current_exe().expect("this test has a path");
-        folder.pop();
-        if folder.ends_with("deps") {
-            folder.pop();
-        }
-        let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "-p", "pfc", "-p", "pfd", "-p", "pfload", "--bins"]).current_dir(project("."));
-        if folder.ends_with("release") {
-            build.arg("--release");
-        }
-        if let Some(target) = folder.parent() {
-            build.arg("--target-dir").arg(target);
-        }
-        assert!(build.status().expect("cargo runs").success(), "the commands build");
-        folder
-    });
-    folder.join(name).with_extension(std::env::consts::EXE_EXTENSION)
-}
+use tests::{program, project, shared};
 
 /// A pfd of its own on a socket in a folder of its own.
 struct Host {

@@ -5,7 +5,8 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tests::live::{Bed, Running, program};
+use tests::live::{Bed, Running};
+use tests::program;
 
 const RULES: &str = "\
 set skip on lo

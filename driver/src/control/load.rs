@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use pfvm::api::{Code, MAX_CHUNK, MAX_PATH, MAX_TICKETS, Refusal};
-use pfvm::image::{Image, ImageError};
+use pfvm::image::{self, Image, ImageError};
 use pfvm::state::pool::{copied, room};
 use pfvm::verify::{Program, Reject};
 
@@ -78,17 +78,17 @@ impl Control {
         ticketed(generation, reply)
     }
 
-    /// `-F rules`: an empty program takes the place of the rules.
+    /// `-F rules`: the image of no rules takes the place of the rules.
     pub(super) fn flush<P: Platform, L: Lock<P>>(&self, path: &str, by: By, reply: &mut [u8], filter: &L) -> Reply {
         good_path(path)?;
         let count = filter.with(|f| super::rules::count(f, path));
         let Some(count) = count else { return changed(0_u64, reply) };
-        let program = Program::empty(path).map_err(|_| MEMORY)?;
+        let image = image::empty(path).map_err(memory)?;
         let path = copied("names", path.as_bytes()).map_err(memory)?;
+        let loading = program(path, image, self.budget, by)?;
         let mut programs = room("programs", 1).map_err(memory)?;
-        let unit = Unit { path, image: Vec::new(), generation: 0, inserted: 0, by };
         if programs.len() < programs.capacity() {
-            programs.push(Loading { program, unit });
+            programs.push(loading);
         }
         let how = How { checksum: Some([0; 16]), ..How::default() };
         let old = filter.with(|f| f.load(programs, how)).map_err(refused)?;

@@ -12,6 +12,7 @@ use pfvm::engine::{Engine, Outcome, Seen, Verdict};
 use pfvm::packet::{DropReason, L4, Packet, PacketDesc, PktMeta, describe};
 use pfvm::rule::{Addr, Af, Direction};
 use pfvm::state::pool::OutOfMemory;
+use pfvm::state::record::PeerState;
 use pfvm::watch::{By, Expr, Facts, MetKind, MetRow, TraceRow};
 
 use crate::log::{Ring, action_of, name};
@@ -327,7 +328,7 @@ fn holds(expr: &Expr, t: &Traced, engine: &Engine, on: &dyn Fn(&str) -> bool) ->
         on: Some(on),
         action: Some(if t.passed { pfvm::watch::Action::Pass } else { pfvm::watch::Action::Block }),
         reason: Some(t.reason),
-        state: t.state.map(|[src, dst]| [state_name(t.proto, src), state_name(t.proto, dst)]),
+        state: t.state.map(|[src, dst]| [src, dst].map(|s| PeerState(s).name(t.proto))),
         number: Some(&|what| (what == pfvm::watch::Number::Length).then_some(u64::from(t.len))),
         ..Facts::default()
     };
@@ -340,29 +341,6 @@ fn holds(expr: &Expr, t: &Traced, engine: &Engine, on: &dyn Fn(&str) -> bool) ->
             Facts { rule: Some((named.nr, None)), anchor: Some(named.anchor), label: Some(named.label), ..whole };
         expr.holds(&facts) == Some(true)
     })
-}
-
-/// Names of pf's TCP progress; of other protocols the first three.
-const TCP: [&str; 13] = [
-    "CLOSED",
-    "LISTEN",
-    "SYN_SENT",
-    "SYN_RCVD",
-    "ESTABLISHED",
-    "CLOSE_WAIT",
-    "FIN_WAIT_1",
-    "CLOSING",
-    "LAST_ACK",
-    "FIN_WAIT_2",
-    "TIME_WAIT",
-    "PROXY_SRC",
-    "PROXY_DST",
-];
-const OTHERS: [&str; 3] = ["NO_TRAFFIC", "SINGLE", "MULTIPLE"];
-
-fn state_name(proto: u8, state: u8) -> &'static str {
-    let names: &[&str] = if proto == 6 { &TCP } else { &OTHERS };
-    names.get(usize::from(state)).copied().unwrap_or("")
 }
 
 fn row<'t>(seq: u64, t: &Traced, iface: &'t str) -> TraceRow<'t> {

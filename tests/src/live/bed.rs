@@ -10,14 +10,12 @@
 //! with 2001:db8:2::/64 and 2001:db8:3::/64.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::OnceLock;
 
 use tempfile::TempDir;
 
 use super::space::{Ran, Running, Space, until};
 use super::wire::Wire;
-use crate::shared::project;
+use crate::program;
 
 /// How a bed is built.
 #[derive(Clone, Copy, Debug, Default)]
@@ -46,33 +44,6 @@ pub struct Bed {
     /// Who answers.
     pub server: Space,
     folder: TempDir,
-}
-
-/// A built command of the workspace.
-///
-/// # Panics
-/// When the commands cannot be built.
-#[must_use]
-pub fn program(name: &str) -> PathBuf {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    let folder = BUILT.get_or_init(|| {
-        let mut folder = std::env::current_exe().expect("this test has a path");
-        folder.pop();
-        if folder.ends_with("deps") {
-            folder.pop();
-        }
-        let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "-p", "pfd", "-p", "pfload", "-p", "pfc", "--bins"]).current_dir(project("."));
-        if folder.ends_with("release") {
-            build.arg("--release");
-        }
-        if let Some(target) = folder.parent() {
-            build.arg("--target-dir").arg(target);
-        }
-        assert!(build.status().expect("cargo runs").success(), "the commands build");
-        folder
-    });
-    folder.join(name)
 }
 
 impl Bed {

@@ -12,7 +12,7 @@ pub mod guide;
 mod space;
 mod wire;
 
-pub use bed::{Bed, Plan, program};
+pub use bed::{Bed, Plan};
 pub use space::{Ran, Running, Space};
 pub use wire::{Capture, Wire};
 

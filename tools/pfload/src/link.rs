@@ -216,9 +216,15 @@ impl Link {
     /// [`Trouble`].
     pub(crate) fn bytes<'q>(&mut self, request: impl Fn(u32) -> Request<'q>) -> Outcome<Vec<u8>> {
         let mut all: Vec<u8> = Vec::new();
+        let mut generation = None;
         loop {
             let offset = u32::try_from(all.len()).map_err(|_| Trouble::Nonsense("more bytes than can be"))?;
             let piece: SectionBytes<'_> = self.ask(&request(offset))?;
+            if *generation.get_or_insert(piece.generation) != piece.generation {
+                // Loaded anew in between: what has come is of another image.
+                (generation, all) = (None, Vec::new());
+                continue;
+            }
             let (total, more) = (piece.total, piece.bytes.len());
             all.extend_from_slice(piece.bytes);
             if more == 0 || usize::try_from(total).is_ok_and(|total| all.len() >= total) {

@@ -5,18 +5,18 @@
 
 extern crate alloc;
 
+use super::Bulk;
+use super::empty::{clip, lay_out};
 use super::record::{
     Anchor, Axis, BitSet, Box4, Dispatch, Entry, Interval, Pair, Print, Queue, Ruleset, Search, Span, Table,
 };
 use super::section::{SECTIONS, Section};
-use super::{Bulk, FORMAT_VERSION, MAGIC};
-use crate::isa::{ISA_VERSION, Op};
+use crate::isa::Op;
 use crate::rule::{Options, Pool, Rule, StrRef};
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 /// Texts, each stored once.
 #[derive(Clone, Debug, Default)]
@@ -119,31 +119,15 @@ fn small<T: Serialize>(records: &[T]) -> Out {
 #[must_use]
 pub fn encode(p: &Parts) -> Vec<u8> {
     let sections = sections(p);
-    let mut rest = Vec::new();
-    for s in &sections {
-        s.count.write(&mut rest);
-        clip(s.bytes.len()).write(&mut rest);
-    }
-    for s in &sections {
-        rest.extend_from_slice(&s.bytes);
-    }
     let mut image = Vec::new();
-    image.extend_from_slice(&MAGIC);
-    FORMAT_VERSION.write(&mut image);
-    ISA_VERSION.write(&mut image);
-    clip(SECTIONS).write(&mut image);
-    image.extend_from_slice(&Sha256::digest(&rest));
-    image.extend_from_slice(&rest);
+    lay_out(sections.iter().map(|s| (s.count, s.bytes.as_slice())), &mut image);
+    reseal(&mut image);
     image
 }
 
 /// Writes the digest of a changed image anew: for tests and fuzzing, which would otherwise only ever meet the digest.
 pub fn reseal(image: &mut [u8]) {
-    if let Some((head, rest)) = image.split_at_mut_checked(super::HEADER)
-        && let Some(slot) = head.last_chunk_mut::<32>()
-    {
-        *slot = Sha256::digest(&*rest).into();
-    }
+    super::empty::reseal(image);
 }
 
 /// Every section, in order.
@@ -192,9 +176,4 @@ fn section(p: &Parts, section: Section) -> Out {
         Section::Prios => bulk(p.prios.iter().copied()),
         Section::Strings => bulk(p.strings.as_str().bytes()),
     }
-}
-
-/// A length as the format writes it. Longer ones are refused when the image is read back.
-fn clip(len: usize) -> u32 {
-    u32::try_from(len).unwrap_or(u32::MAX)
 }

@@ -22,6 +22,7 @@
 
 mod bytes;
 mod check;
+mod empty;
 #[cfg(any(test, feature = "encode"))]
 pub mod encode;
 mod record;
@@ -32,6 +33,7 @@ use crate::rule::{IfaceId, Options, Pool, Rule, StrRef};
 use sha2::{Digest, Sha256};
 
 pub use bytes::Bulk;
+pub use empty::empty;
 pub use record::{
     Anchor, Axis, AxisKind, BitSet, Box4, BoxAttr, Dispatch, DynFlags, Entry, Interval, Pair, Print, Queue, Ruleset,
     Run, Search, Span, Table, TableFlags, TableKind,

@@ -43,7 +43,32 @@ impl PeerState {
     pub const PROXY_SRC: Self = Self(11);
     /// `PF_TCPS_PROXY_DST`: the filter connects for the client.
     pub const PROXY_DST: Self = Self(12);
+
+    /// Its name in pf's words for a protocol; empty for a number that is none.
+    #[must_use]
+    pub fn name(self, proto: u8) -> &'static str {
+        let names: &[&str] = if proto == TCP { &TCP_NAMES } else { &OTHER_NAMES };
+        names.get(usize::from(self.0)).copied().unwrap_or("")
+    }
 }
+
+const TCP: u8 = 6;
+const TCP_NAMES: [&str; 13] = [
+    "CLOSED",
+    "LISTEN",
+    "SYN_SENT",
+    "SYN_RCVD",
+    "ESTABLISHED",
+    "CLOSE_WAIT",
+    "FIN_WAIT_1",
+    "CLOSING",
+    "LAST_ACK",
+    "FIN_WAIT_2",
+    "TIME_WAIT",
+    "PROXY_SRC",
+    "PROXY_DST",
+];
+const OTHER_NAMES: [&str; 3] = ["NO_TRAFFIC", "SINGLE", "MULTIPLE"];
 
 /// One side of a conversation (`struct pf_state_peer`). What it has *sent* is tracked here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,6 +1,7 @@
 //! Tables against what pf does with them.
 
 use super::*;
+use crate::rule::Direction;
 
 fn v4(a: u8, b: u8, c: u8, d: u8) -> Addr {
     let mut x = Addr::default();

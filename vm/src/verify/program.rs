@@ -119,38 +119,6 @@ impl Program {
         })
     }
 
-    /// A program of one ruleset without rules: what is left of a ruleset whose rules were flushed while another program
-    /// still has some for its path.
-    ///
-    /// # Errors
-    /// [`Reject::NoMemory`].
-    pub fn empty(path: &str) -> Result<Self, Reject> {
-        let text = StrRef { at: 0, len: u32::try_from(path.len()).map_err(|_| Reject::NoMemory {})? };
-        let code = Run { at: 0, len: 1 };
-        let ruleset = Ruleset { path: text, code, straight: Run::default(), rules: Run::default() };
-        Ok(Self {
-            code: collect(1, core::iter::once(Op::Done {}))?,
-            straight: Vec::new(),
-            sections: Sections::default(),
-            bounds: collect(1, core::iter::once(Bounds { code: 1, straight: 0 }))?,
-            rulesets: collect(1, core::iter::once(ruleset))?,
-            rules: Vec::new(),
-            pools: Vec::new(),
-            tables: Vec::new(),
-            entries: Vec::new(),
-            anchors: Vec::new(),
-            ifaces: Vec::new(),
-            skips: Vec::new(),
-            tags: Vec::new(),
-            queues: Vec::new(),
-            labels: Vec::new(),
-            prints: Vec::new(),
-            strings: collect(text.len, path.bytes())?,
-            options: None,
-            digest: [0; 32],
-        })
-    }
-
     /// A text of the image; empty for a reference that is not of it.
     #[must_use]
     pub fn text(&self, at: StrRef) -> &str {

@@ -124,10 +124,6 @@ impl Book {
                 Ok(())
             },
         )?;
-        if rows.is_empty() {
-            // Flushed: there is no image.
-            return Ok(Vec::new());
-        }
         let texts = self.texts(link, &set)?;
         let lost = || Trouble::Nonsense("a rule its image does not hold");
         rows.into_iter()

@@ -292,13 +292,6 @@ impl Pf<'_> {
             return Ok(());
         }
         let bytes = self.link.bytes(|offset| Request::Section { path: "", section: None, offset })?;
-        if bytes.is_empty() {
-            // Flushed: there is no image.
-            if self.out.json {
-                self.document("queues", json!([]));
-            }
-            return Ok(());
-        }
         let image = Image::parse(&bytes).map_err(|_| Trouble::Nonsense("an image that does not read back"))?;
         let wanted = self.command.interface.as_deref();
         let ifaces: Vec<&str> = image.ifaces().map(|at| image.text(at)).collect();

@@ -16,8 +16,8 @@ use super::log::{clock, expression};
 use crate::link::{Link, Outcome, Trouble, reason};
 use crate::out::{Out, envelope};
 use crate::watch::filter::Scope;
-use crate::watch::states::progress;
 use crate::watch::text;
+use pfvm::state::record::PeerState;
 
 /// Show which rules packets meet, which one decides, and why; no rule is edited
 ///
@@ -90,7 +90,10 @@ fn way_of(row: &TraceRow<'_>, met: &[MetRow<'_>]) -> Way {
         verdict: if row.passed { Verdict::Pass } else { Verdict::Block },
         reason: text::reason(row.reason),
         log: row.logged,
-        state: row.state.map(|[a, b]| (row.created, format!("{}:{}", progress(row.proto, a), progress(row.proto, b)))),
+        state: row.state.map(|[a, b]| {
+            let name = |state| PeerState(state).name(row.proto);
+            (row.created, format!("{}:{}", name(a), name(b)))
+        }),
         generation: Some(row.generation),
         steps: met.iter().map(step).collect(),
         unseen: row.unseen,

@@ -3,7 +3,6 @@
 pub(crate) mod capture;
 pub(crate) mod filter;
 pub(crate) mod pflog;
-pub(crate) mod states;
 pub(crate) mod text;
 pub(crate) mod top;
 

@@ -11,7 +11,6 @@ use super::data::{IfaceLine, QueueLine, RuleLine, Snapshot, SourceLine, StateLin
 use super::sheet::View;
 use crate::link::{Ifaces, Link, Outcome, Sources, States, Tables, Trouble};
 use crate::pf::book::Book;
-use crate::watch::states::progress;
 
 /// Most states fetched at once: a view of more is no view.
 const MOST_STATES: usize = 200_000;
@@ -47,7 +46,7 @@ fn state(s: &StateRow<'_>) -> StateLine {
         af: s.stack.af,
         ends: stack,
         other: (s.wire != s.stack).then_some((s.wire.af, wire.0, wire.1)),
-        progress: [progress(s.wire.proto, s.src.state.0), progress(s.wire.proto, s.dst.state.0)],
+        progress: [s.src.state.name(s.wire.proto), s.dst.state.name(s.wire.proto)],
         age: s.age.into(),
         expires: s.expires.into(),
         packets: s.packets.iter().sum(),
