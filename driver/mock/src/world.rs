@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
-use pfndis::os::Os;
+use pfndis::os::{Events, Os, Supplies};
 use pfndis::sys::code::{PENDING, SUCCESS, Status};
 use pfndis::sys::layout::{Handle, Mdl, NetBufferList, OidRequest, Ptr, StatusIndication};
 use pfndis::sys::list::{Chain, List, Maps};
@@ -240,56 +240,7 @@ impl Maps for Mock {
     }
 }
 
-impl Os for Mock {
-    fn send(&self, module: Handle, lists: Chain, _: u32, _: u32) {
-        self.out(module, lists, true);
-    }
-
-    fn send_complete(&self, _: Handle, lists: Chain, _: u32) {
-        let lists = sys::take(lists);
-        assert!(!lists.is_empty(), "an empty chain");
-        let mut world = self.free_to_call("a completion");
-        for list in lists {
-            assert_eq!(world.moved(list, Place::Filter, Place::Home), Whose::Protocol);
-            world.events.push(Event::Completed(list.addr(), sys::status(list)));
-        }
-    }
-
-    fn indicate(&self, module: Handle, lists: Chain, _: u32, flags: u32) {
-        assert_eq!(flags & 2, 0, "lent lists are not indicated for good");
-        self.out(module, lists, false);
-    }
-
-    fn indicate_lent(&self, module: Handle, first: &List, count: u32, _: u32, flags: u32) {
-        assert_eq!(flags & 2, 2);
-        let mut world = self.free_to_call("an indication");
-        let lists = sys::linked(first.as_ptr());
-        assert_eq!(lists.len(), count as usize);
-        for list in lists {
-            world.moved(list, Place::Filter, Place::Lent);
-            world.events.push(Event::Indicated(module, list.addr(), sys::bytes(list)));
-            world.moved(list, Place::Lent, Place::Filter);
-        }
-    }
-
-    fn give_back(&self, _: Handle, lists: Chain, _: u32) {
-        let lists = sys::take(lists);
-        assert!(!lists.is_empty(), "an empty chain");
-        let mut world = self.free_to_call("a return");
-        for list in lists {
-            assert_eq!(world.moved(list, Place::Filter, Place::Home), Whose::Miniport);
-            world.events.push(Event::Returned(list.addr()));
-        }
-    }
-
-    fn cancel_send(&self, _: Handle, _: Ptr) {
-        drop(self.free_to_call("a cancel"));
-    }
-
-    fn pause_complete(&self, module: Handle) {
-        self.free_to_call("the end of a pause").events.push(Event::Paused(module));
-    }
-
+impl Supplies for Mock {
     fn new_pool(&self, _: Handle) -> Handle {
         let Some(mut world) = self.allocate() else { return Handle::NONE };
         world.next += 16;
@@ -362,6 +313,57 @@ impl Os for Mock {
         assert!(self.world().clones.remove(&request.addr()), "no such request");
         sys::free_request(request);
     }
+}
+
+impl Os for Mock {
+    fn send(&self, module: Handle, lists: Chain, _: u32, _: u32) {
+        self.out(module, lists, true);
+    }
+
+    fn send_complete(&self, _: Handle, lists: Chain, _: u32) {
+        let lists = sys::take(lists);
+        assert!(!lists.is_empty(), "an empty chain");
+        let mut world = self.free_to_call("a completion");
+        for list in lists {
+            assert_eq!(world.moved(list, Place::Filter, Place::Home), Whose::Protocol);
+            world.events.push(Event::Completed(list.addr(), sys::status(list)));
+        }
+    }
+
+    fn indicate(&self, module: Handle, lists: Chain, _: u32, flags: u32) {
+        assert_eq!(flags & 2, 0, "lent lists are not indicated for good");
+        self.out(module, lists, false);
+    }
+
+    fn indicate_lent(&self, module: Handle, first: &List, count: u32, _: u32, flags: u32) {
+        assert_eq!(flags & 2, 2);
+        let mut world = self.free_to_call("an indication");
+        let lists = sys::linked(first.as_ptr());
+        assert_eq!(lists.len(), count as usize);
+        for list in lists {
+            world.moved(list, Place::Filter, Place::Lent);
+            world.events.push(Event::Indicated(module, list.addr(), sys::bytes(list)));
+            world.moved(list, Place::Lent, Place::Filter);
+        }
+    }
+
+    fn give_back(&self, _: Handle, lists: Chain, _: u32) {
+        let lists = sys::take(lists);
+        assert!(!lists.is_empty(), "an empty chain");
+        let mut world = self.free_to_call("a return");
+        for list in lists {
+            assert_eq!(world.moved(list, Place::Filter, Place::Home), Whose::Miniport);
+            world.events.push(Event::Returned(list.addr()));
+        }
+    }
+
+    fn cancel_send(&self, _: Handle, _: Ptr) {
+        drop(self.free_to_call("a cancel"));
+    }
+
+    fn pause_complete(&self, module: Handle) {
+        self.free_to_call("the end of a pause").events.push(Event::Paused(module));
+    }
 
     fn oid(&self, _: Handle, request: *mut OidRequest, direct: bool) -> Status {
         let mut world = self.free_to_call("a request");
@@ -381,7 +383,9 @@ impl Os for Mock {
     fn cancel_oid(&self, _: Handle, _: Ptr, _: bool) {
         drop(self.free_to_call("a cancel"));
     }
+}
 
+impl Events for Mock {
     fn status(&self, _: Handle, _: *mut StatusIndication) {
         drop(self.free_to_call("a status"));
     }

@@ -7,7 +7,7 @@
 //! **Invariant:** a frame that is out holds a stay of its module's gate, so that no module goes away before its frames
 //! are back.
 
-use crate::os::Os;
+use crate::os::Supplies;
 use crate::sys::layout::Handle;
 use crate::sys::list::List;
 use crate::sys::slots::{Slot, Slots};
@@ -49,7 +49,7 @@ pub struct Frames {
 impl Frames {
     /// Takes all there will be. `None`, with nothing kept, when there is no room.
     #[must_use]
-    pub fn new<O: Os>(os: &O, module: Handle, supply: Supply) -> Option<Self> {
+    pub fn new<O: Supplies>(os: &O, module: Handle, supply: Supply) -> Option<Self> {
         let pool = os.new_pool(module);
         if pool.is_none() {
             return None;
@@ -69,14 +69,14 @@ impl Frames {
     }
 
     /// Gives all back. All must be in.
-    pub fn free<O: Os>(self, os: &O) {
+    pub fn free<O: Supplies>(self, os: &O) {
         self.small.free(os);
         self.large.free(os);
         os.free_pool(self.pool);
     }
 
     /// A list with the parts as its frame. `None` when they are too long or no frame is free.
-    pub fn take<O: Os>(&self, os: &O, parts: &[&[u8]]) -> Option<List> {
+    pub fn take<O: Supplies>(&self, os: &O, parts: &[&[u8]]) -> Option<List> {
         let length = parts.iter().fold(0_usize, |n, part| n.saturating_add(part.len()));
         let fits = |bytes: u32| usize::try_from(bytes.saturating_sub(FRONT)).is_ok_and(|room| length <= room);
         let mut slot: Slot = match (fits(SMALL_BYTES), fits(LARGE_BYTES)) {
@@ -89,13 +89,19 @@ impl Frames {
     }
 
     /// Takes a list of this module's back.
-    pub fn put<O: Os>(&self, os: &O, list: List) {
+    pub fn put<O: Supplies>(&self, os: &O, list: List) {
         let slot = Slot::of_list(list);
         if slot.is_of(&self.small) { self.small.put(os, slot) } else { self.large.put(os, slot) }
     }
 
+    /// Whether a list is of this module's pool.
+    #[must_use]
+    pub fn own(&self, list: &List) -> bool {
+        list.pool() == self.pool
+    }
+
     /// Frames that are in, of both kinds.
-    pub fn free_count<O: Os>(&self, os: &O) -> (usize, usize) {
+    pub fn free_count<O: Supplies>(&self, os: &O) -> (usize, usize) {
         (self.small.count(os), self.large.count(os))
     }
 }

@@ -11,14 +11,14 @@ use pfdriver::edge::port::{PortId, Side};
 
 use crate::frames::{Frames, Supply};
 use crate::judge::{Adapter, Judge};
-use crate::os::Os;
+use crate::os::{Events, Os};
 use crate::pass::{BATCH, Batch, Bench, Staging};
 use crate::sys::code::{
     AT_DISPATCH, PAUSED, PENDING, RECEIVE_CHAIN_FACTS, RECEIVE_RESOURCES, RESOURCES, SUCCESS, Status, UNSUPPORTED_MEDIA,
 };
 use crate::sys::layout::{Handle, OidRequest, Ptr, StatusIndication};
 use crate::sys::life::{self, Gate, Pause, Stay};
-use crate::sys::list::Chain;
+use crate::sys::list::{Chain, List};
 use crate::sys::lock::Locked;
 use crate::sys::modules::{Owned, Ref};
 use crate::sys::slots;
@@ -352,6 +352,14 @@ impl<O: Os, J: Judge> Module<O, J> {
         crate::oid::cancelled(self.os(), self.handle, id, direct);
     }
 
+    /// Whether a list is one of the frames of this module's own.
+    #[must_use]
+    pub fn owns(&self, list: &List) -> bool {
+        self.frames.own(list)
+    }
+}
+
+impl<O: Events, J: Judge> Module<O, J> {
     /// `FilterStatus`.
     pub fn status(&self, status: *mut StatusIndication) {
         self.os().status(self.handle, status);

@@ -33,11 +33,17 @@ pub struct Stay(());
 
 impl Default for Gate {
     fn default() -> Self {
-        Self { word: AtomicU64::new(0) }
+        Self::new()
     }
 }
 
 impl Gate {
+    /// A closed gate.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { word: AtomicU64::new(0) }
+    }
+
     /// Restarting: lets things in.
     pub fn open(&self) {
         self.word.store(OPEN, Ordering::Release);
@@ -66,6 +72,24 @@ impl Gate {
         self.word.compare_exchange(PAUSING, 0, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
+    /// Several go in at once, or none: who counts them says how many leave.
+    #[must_use]
+    pub fn enter_many(&self, n: u32) -> bool {
+        let more = |word: u64| (word & OPEN != 0).then(|| word.wrapping_add(u64::from(n)));
+        self.word.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).is_ok()
+    }
+
+    /// Several of [`Gate::enter_many`]'s go out. `true` as of [`Gate::leave`].
+    #[must_use]
+    pub fn leave_many(&self, n: u32) -> bool {
+        let n = u64::from(n);
+        let before = self.word.fetch_sub(n, Ordering::AcqRel);
+        if n == 0 || before & PAUSING == 0 || before & COUNT != n {
+            return false;
+        }
+        self.word.compare_exchange(PAUSING, 0, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
     /// Closes the gate.
     pub fn pause(&self) -> Pause {
         let before = self.word.fetch_and(!OPEN, Ordering::AcqRel);
@@ -83,6 +107,12 @@ impl Gate {
     #[must_use]
     pub fn under_way(&self) -> u64 {
         self.word.load(Ordering::Acquire) & COUNT
+    }
+
+    /// Whether the gate is closed, nobody is inside, and whoever was last has said so: nobody looks at the gate any more.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.word.load(Ordering::Acquire) == 0
     }
 
     /// Whether the gate is open.
@@ -121,6 +151,17 @@ mod tests {
         assert!(gate.leave(b));
         gate.open();
         assert_eq!(gate.pause(), Pause::Done);
+        assert_eq!(gate.under_way(), 0);
+    }
+
+    #[test]
+    fn several_enter_and_leave_as_one() {
+        let gate = Gate::default();
+        assert!(!gate.enter_many(2));
+        gate.open();
+        assert!(gate.enter_many(5) && !gate.leave_many(2));
+        assert_eq!(gate.pause(), Pause::Waiting);
+        assert!(!gate.enter_many(1) && !gate.leave_many(0) && !gate.leave_many(2) && gate.leave_many(1));
         assert_eq!(gate.under_way(), 0);
     }
 

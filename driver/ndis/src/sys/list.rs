@@ -84,6 +84,12 @@ impl List {
         self.get().source
     }
 
+    /// The pool it is of.
+    #[must_use]
+    pub const fn pool(&self) -> Handle {
+        self.get().pool
+    }
+
     /// Says who made it.
     pub const fn set_source(&mut self, source: Handle) {
         self.get_mut().source = source;

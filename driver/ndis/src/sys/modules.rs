@@ -2,7 +2,7 @@
 
 use core::ptr::NonNull;
 
-use crate::os::Os;
+use crate::os::Supplies;
 
 /// The address of a value that outlives its use: a module until it is detached, the driver until it is unloaded.
 #[derive(Debug)]
@@ -68,7 +68,7 @@ impl<T> Owned<T> {
     ///
     /// # Errors
     /// The value, when there is no memory.
-    pub fn new<O: Os>(os: &O, value: T) -> Result<Self, T> {
+    pub fn new<O: Supplies>(os: &O, value: T) -> Result<Self, T> {
         const { assert!(align_of::<T>() <= 16, "memory is 16-aligned") };
         match NonNull::new(os.new_memory(size_of::<T>()).cast::<T>()) {
             Some(at) => {
@@ -96,7 +96,7 @@ impl<T> Owned<T> {
     }
 
     /// Takes the value out and gives the memory back.
-    pub fn take<O: Os>(self, os: &O) -> T {
+    pub fn take<O: Supplies>(self, os: &O) -> T {
         // SAFETY: the value is there, and this is its owner.
         let value = unsafe { self.0.read() };
         os.free_memory(self.0.as_ptr().cast(), size_of::<T>());

@@ -9,7 +9,7 @@ use super::layout::{Handle, Mdl, NetBufferList, Ptr};
 use super::list::List;
 use super::lock::Locked;
 use super::modules::Ref;
-use crate::os::Os;
+use crate::os::Supplies;
 
 /// What stands at the head of a frame's memory; its list's context names it.
 struct Record {
@@ -46,7 +46,7 @@ pub struct Slots {
 
 impl Slots {
     /// Takes `count` frames. `None`, with nothing kept, when there is no room.
-    pub fn new<O: Os>(os: &O, module: Handle, pool: Handle, count: usize, bytes: u32, front: u32) -> Option<Self> {
+    pub fn new<O: Supplies>(os: &O, module: Handle, pool: Handle, count: usize, bytes: u32, front: u32) -> Option<Self> {
         let mut free = Vec::new();
         free.try_reserve_exact(count).ok()?;
         let mut slots = Self { free: Locked::new(free), all: 0, bytes };
@@ -65,19 +65,19 @@ impl Slots {
     }
 
     /// Gives all that are in back to the system.
-    pub fn free<O: Os>(mut self, os: &O) {
+    pub fn free<O: Supplies>(mut self, os: &O) {
         while let Some(slot) = self.free.get_mut().pop() {
             slot.free(os);
         }
     }
 
     /// Takes one.
-    pub fn take<O: Os>(&self, os: &O) -> Option<Slot> {
+    pub fn take<O: Supplies>(&self, os: &O) -> Option<Slot> {
         self.free.with(os, Vec::pop)
     }
 
     /// Puts one back.
-    pub fn put<O: Os>(&self, os: &O, slot: Slot) {
+    pub fn put<O: Supplies>(&self, os: &O, slot: Slot) {
         // Cannot grow: room for all was reserved.
         self.free.with(os, |free| {
             if free.len() < free.capacity() {
@@ -87,13 +87,13 @@ impl Slots {
     }
 
     /// How many are in.
-    pub fn count<O: Os>(&self, os: &O) -> usize {
+    pub fn count<O: Supplies>(&self, os: &O) -> usize {
         self.free.with(os, |free| free.len())
     }
 }
 
 impl Slot {
-    fn new<O: Os>(os: &O, module: Handle, pool: Handle, bytes: u32, front: u32) -> Option<Self> {
+    fn new<O: Supplies>(os: &O, module: Handle, pool: Handle, bytes: u32, front: u32) -> Option<Self> {
         let whole = HEAD.saturating_add(usize::try_from(bytes).ok()?);
         let memory = NonNull::new(os.new_memory(whole))?;
         let data = memory.as_ptr().wrapping_add(HEAD);
@@ -123,7 +123,7 @@ impl Slot {
         Some(Self(record))
     }
 
-    fn free<O: Os>(self, os: &O) {
+    fn free<O: Supplies>(self, os: &O) {
         let record = self.get();
         let (mdl, bytes, list) = (record.mdl, record.bytes, record.list);
         // SAFETY: the record's list is this frame's own and nobody else has it.

@@ -14,7 +14,7 @@ use crate::sys::entry::{Planb, driver};
 use crate::sys::ndis::NdisFSetAttributes;
 
 /// A module of this driver.
-type One = Module<crate::sys::ndis::Nt, pfndis::gateway::Gateway<crate::platform::Windows>>;
+type One = Module<crate::sys::ndis::Nt, pfndis::gateway::Gateway<pfimage::platform::Windows>>;
 
 /// Longest packet of an adapter that does not say.
 const MTU: u32 = 1500;

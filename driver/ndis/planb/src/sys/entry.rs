@@ -7,6 +7,13 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use pfdriver::filter::Filter;
 use pfdriver::lock::Lock;
+use pfimage::platform::Windows;
+use pfimage::sys::device::Binding;
+use pfimage::sys::ndis::NdisGetVersion;
+use pfimage::sys::registry::Settings;
+use pfimage::sys::timer::Ticker;
+use pfimage::sys::{device, memory};
+use pfimage::wide;
 use pfndis::frames::Supply;
 use pfndis::gateway::Gateway;
 use pfndis::module::Driver;
@@ -14,13 +21,8 @@ use pfndis::sys::code::{BAD_VERSION, RESOURCES, SUCCESS, Status, TYPE_FILTER_DRI
 use pfndis::sys::layout::{FilterCharacteristics, Handle, Header, UnicodeString, size};
 use wdk_sys::{DRIVER_OBJECT, KDPC, UNICODE_STRING};
 
-use crate::platform::Windows;
 use crate::sys::callbacks as on;
-use crate::sys::ndis::{NdisFDeregisterFilterDriver, NdisFRegisterFilterDriver, NdisGetVersion, Nt};
-use crate::sys::registry::Settings;
-use crate::sys::timer::Ticker;
-use crate::sys::{device, memory};
-use crate::wide;
+use crate::sys::ndis::{NdisFDeregisterFilterDriver, NdisFRegisterFilterDriver, Nt};
 
 /// The driver of this image.
 pub type Planb = Driver<Nt, Gateway<Windows>>;
@@ -60,6 +62,17 @@ pub struct Guard(pub &'static Planb);
 impl Lock<Windows> for Guard {
     fn with<T>(&self, f: impl FnOnce(&mut Filter<Windows>) -> T) -> T {
         self.0.core.with(&self.0.os, |core| f(&mut core.judge.filter))
+    }
+}
+
+/// This image, to the device.
+struct Image;
+
+impl Binding for Image {
+    type Guard = Guard;
+
+    fn guard() -> Option<Guard> {
+        driver().map(Guard)
     }
 }
 
@@ -166,7 +179,7 @@ fn register(object: *mut DRIVER_OBJECT) -> Status {
     if status != SUCCESS {
         return status;
     }
-    let status = device::open(handle);
+    let status = device::open::<Image>(handle);
     if status != SUCCESS {
         // SAFETY: registered above, once.
         unsafe { NdisFDeregisterFilterDriver(handle) };

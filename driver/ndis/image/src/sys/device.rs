@@ -10,13 +10,14 @@ use core::cell::UnsafeCell;
 
 use pfdriver::control::Control;
 use pfdriver::filter::By;
+use pfdriver::lock::Lock;
 use pfndis::message::{DEVICE_NAME, LINK_NAME, SDDL, admit};
 use pfndis::sys::code::{ACCESS_DENIED, BUFFER_TOO_SMALL, FAILURE, RESOURCES, SUCCESS, Status, TYPE_DEVICE_ATTRIBUTES};
 use pfndis::sys::layout::{DeviceAttributes, Handle, Header, Irp, StackLocation, UnicodeString, size};
 use pfvm::api::{HostKind, Rights};
 use wdk_sys::{DEVICE_OBJECT, IRP, KEVENT, NTSTATUS, PDRIVER_DISPATCH};
 
-use crate::sys::entry::{Guard, driver};
+use crate::platform::Windows;
 use crate::sys::ndis::{NdisDeregisterDeviceEx, NdisRegisterDeviceEx};
 use crate::wide;
 
@@ -73,13 +74,22 @@ impl Desk {
     }
 }
 
-/// Opens the device for business.
-pub fn open(filter: Handle) -> Status {
+/// An image, as the device sees it.
+pub trait Binding: 'static {
+    /// How control takes the filter.
+    type Guard: Lock<Windows>;
+
+    /// The filter behind its lock, while there is one.
+    fn guard() -> Option<Self::Guard>;
+}
+
+/// Opens the device for business; `driver` is what the driver registered as.
+pub fn open<B: Binding>(driver: Handle) -> Status {
     // SAFETY: nothing waits for it yet. SynchronizationEvent, signalled.
     unsafe { wdk_sys::ntddk::KeInitializeEvent(DESK.free.get(), 1, 1) };
     let mut functions: [PDRIVER_DISPATCH; FUNCTIONS] = [None; FUNCTIONS];
     for at in [CREATE, CLOSE, CLEANUP, CONTROL] {
-        functions[at] = Some(dispatch);
+        functions[at] = Some(dispatch::<B>);
     }
     let (mut name, mut link, sddl) = (wide!(DEVICE_NAME), wide!(LINK_NAME), wide!(SDDL));
     let mut attributes = DeviceAttributes {
@@ -93,7 +103,7 @@ pub fn open(filter: Handle) -> Status {
     };
     let (mut device, mut handle): (*mut DEVICE_OBJECT, Handle) = (core::ptr::null_mut(), Handle::NONE);
     // SAFETY: names and functions live through the call.
-    let status = unsafe { NdisRegisterDeviceEx(filter, &raw mut attributes, &raw mut device, &raw mut handle) };
+    let status = unsafe { NdisRegisterDeviceEx(driver, &raw mut attributes, &raw mut device, &raw mut handle) };
     if status != SUCCESS {
         return status;
     }
@@ -114,7 +124,7 @@ pub fn close() {
 }
 
 /// One request.
-unsafe extern "C" fn dispatch(_: *mut DEVICE_OBJECT, irp: *mut IRP) -> NTSTATUS {
+unsafe extern "C" fn dispatch<B: Binding>(_: *mut DEVICE_OBJECT, irp: *mut IRP) -> NTSTATUS {
     // SAFETY: the request is this driver's until it is completed; the layouts were compared above.
     let request = unsafe { &mut *irp.cast::<Irp>() };
     // SAFETY: each request has a current stack location.
@@ -125,7 +135,7 @@ unsafe extern "C" fn dispatch(_: *mut DEVICE_OBJECT, irp: *mut IRP) -> NTSTATUS 
             leave(stack);
             (SUCCESS, 0)
         }
-        CONTROL => message(request.buffer, stack),
+        CONTROL => message::<B>(request.buffer, stack),
         _ => (FAILURE, 0),
     };
     request.status = status;
@@ -153,14 +163,14 @@ fn leave(stack: &StackLocation) {
 }
 
 /// A message and its answer.
-fn message(buffer: *mut u8, stack: &StackLocation) -> (Status, usize) {
+fn message<B: Binding>(buffer: *mut u8, stack: &StackLocation) -> (Status, usize) {
     let sizes = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
     let (input, output) = (sizes(stack.input), sizes(stack.output));
     let rights = match admit(stack.code, input, output) {
         Ok(rights) => rights,
         Err(status) => return (status, 0),
     };
-    let Some(driver) = driver() else { return (FAILURE, 0) };
+    let Some(guard) = B::guard() else { return (FAILURE, 0) };
     // SAFETY: a buffered request's buffer holds the longer of input and output.
     let whole = unsafe { core::slice::from_raw_parts_mut(buffer, input.max(output)) };
     let mut copy = Vec::new();
@@ -180,7 +190,7 @@ fn message(buffer: *mut u8, stack: &StackLocation) -> (Status, usize) {
             return (ACCESS_DENIED, 0);
         }
         let id = u32::try_from(*slot >> 1).unwrap_or(0);
-        match control.handle(id, &copy, reply, &Guard(driver)) {
+        match control.handle(id, &copy, reply, &guard) {
             0 => (BUFFER_TOO_SMALL, 0),
             length => (SUCCESS, length.min(output)),
         }
