@@ -15,6 +15,7 @@ extern crate alloc;
 
 pub mod frames;
 pub mod gateway;
+pub mod im;
 pub mod judge;
 pub mod message;
 pub mod module;

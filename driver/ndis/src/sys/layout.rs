@@ -50,6 +50,8 @@ macro_rules! layout {
     )*};
 }
 
+pub(crate) use layout;
+
 layout! {
     /// `NDIS_OBJECT_HEADER`.
     Header: 4 / 2 {

@@ -9,10 +9,13 @@
 //! **Invariant:** a structure that NDIS hands over is read within its `Header.Size` only.
 
 pub mod code;
+pub mod code_im;
 pub mod layout;
+pub mod layout_im;
 pub mod life;
 pub mod list;
 pub mod lock;
 pub mod modules;
+pub mod place;
 pub mod requests;
 pub mod slots;

@@ -46,7 +46,14 @@ pub struct Slots {
 
 impl Slots {
     /// Takes `count` frames. `None`, with nothing kept, when there is no room.
-    pub fn new<O: Supplies>(os: &O, module: Handle, pool: Handle, count: usize, bytes: u32, front: u32) -> Option<Self> {
+    pub fn new<O: Supplies>(
+        os: &O,
+        module: Handle,
+        pool: Handle,
+        count: usize,
+        bytes: u32,
+        front: u32,
+    ) -> Option<Self> {
         let mut free = Vec::new();
         free.try_reserve_exact(count).ok()?;
         let mut slots = Self { free: Locked::new(free), all: 0, bytes };
