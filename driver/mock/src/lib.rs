@@ -7,5 +7,6 @@
 //! **Invariant:** a buffer list is in one place: with the filter, below it, above it, or at home. Whatever the filter does
 //! with one it does not have ends the test; so does anything called with a lock held or with memory that is not there.
 
+pub mod im;
 pub mod sys;
 pub mod world;

@@ -166,6 +166,11 @@ impl<N: Ndis, J: Judge> Adapter<N, J> {
         }
     }
 
+    /// `MiniportInitializeEx` failed before it came here.
+    pub fn not_initialized(&self) {
+        let _failed = self.turned(Turn::Initialize) && self.turned(Turn::Failed);
+    }
+
     /// Tells NDIS what the miniport is.
     fn introduce(&self, miniport: Handle) -> Result<(), Status> {
         let link = self.reported.with(self.nt(), Reported::introduced);

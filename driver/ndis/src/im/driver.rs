@@ -182,14 +182,18 @@ impl<N: Ndis, J: Judge> Im<N, J> {
 
     /// Asks for the miniports that are not there.
     fn ask_all(&self, named: Ptr) {
-        let all = self.adapters.with(self.nt(), |all| *all);
-        for adapter in all.iter().flatten() {
+        for adapter in self.adapters() {
             adapter.get().ask(named);
         }
     }
 
-    /// Adapters bound.
+    /// Adapters that are bound.
+    pub fn adapters(&self) -> impl Iterator<Item = One<N, J>> {
+        self.adapters.with(self.nt(), |all| *all).into_iter().flatten()
+    }
+
+    /// How many.
     pub fn bound(&self) -> usize {
-        self.adapters.with(self.nt(), |all| all.iter().flatten().count())
+        self.adapters().count()
     }
 }

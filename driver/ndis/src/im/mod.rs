@@ -34,5 +34,6 @@ pub mod driver;
 pub mod facts;
 pub mod life;
 pub mod link;
+pub mod names;
 pub mod os;
 pub mod request;

@@ -213,6 +213,7 @@ mod tests {
     fn what_is_too_short_is_not_read() {
         let word_of = |n: &mut u32, length| word((&raw mut *n).cast(), length);
         assert_eq!((word_of(&mut 4, 4), word_of(&mut 4, 3), word(core::ptr::null_mut(), 4)), (Some(4), None, None));
-        assert!(link((&raw mut [0_u8; 39]).cast(), 39).is_none());
+        let mut short = [0_u8; 39];
+        assert!(link((&raw mut short).cast(), 39).is_none());
     }
 }
