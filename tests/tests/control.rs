@@ -4,9 +4,9 @@ use pfdriver::control::MOST_CLIENTS;
 use pfdriver::filter::By;
 use pfdriver::lock::Lock;
 use pfvm::api::{
-    API_VERSION, AddressRow, After, Code, FeedbackRow, MAX_MESSAGE, OptionsReply, Page, Refusal, Request, Rights,
-    RuleRow, RulesetRow, SetOption, StateFilter, StateRow, Status, TableOp, TableRow, TableTouch, Ticket, Welcome,
-    decode, encode, feedback, read_reply, refuse,
+    API_VERSION, AddressRow, After, Code, FeedbackRow, MAX_MESSAGE, OptionsReply, PAGE_HEADER, Page, Refusal, Request,
+    Rights, RuleRow, RulesetRow, SectionBytes, SetOption, StateFilter, StateRow, Status, TableOp, TableRow, TableTouch,
+    Ticket, Welcome, decode, encode, feedback, read_reply, refuse,
 };
 use pfvm::engine::Verdict;
 use pfvm::image::{Bulk, Entry, Image, TableFlags};
@@ -89,7 +89,8 @@ fn a_buffer_too_small_changes_nothing() {
     Entry { addr: v4(10, 1, 0, 0).0, prefix: 16, flags: 0, weight: 0 }.write(&mut record);
     desk.change(&Request::Table { path: "", name: "t", touch: TableTouch::Create, dry: false }).unwrap();
     let add = message(&Request::Addresses { path: "", name: "t", op: TableOp::Add, dry: false, entries: &record });
-    for size in 0..40 {
+    // Two bytes are the shortest row.
+    for size in 0..PAGE_HEADER + 2 {
         let mut reply = vec![0; size];
         let len = desk.control.handle(desk.client, &add, &mut reply, &desk.filter);
         assert!(len <= size && (len == 0 || reply[0] == 1), "{size}");
@@ -351,6 +352,81 @@ fn a_large_replacement_is_all_or_nothing() {
     assert_eq!(replace(&mut desk, &large(10)), Ok((0, 3990, 0)));
 }
 
+/// Uploads addresses, has something done to them, fetches what came of it: letters, and how many entries went.
+fn many(desk: &mut Desk, op: TableOp, dry: bool, bytes: &[u8]) -> Result<(String, usize), Code> {
+    let client = desk.client;
+    let ticket = desk.upload(client, "_table/t", bytes).unwrap();
+    let change = Request::ChangeAddresses { path: "", name: "t", op, dry, ticket };
+    let len = desk.change(&change).map_err(|no| no.0);
+    let mut answer = Vec::new();
+    if let Ok(len) = len {
+        assert_eq!(desk.change(&change).unwrap_err().0, Code::Busy, "a ticket does one thing");
+        while u64::try_from(answer.len()).unwrap() < len {
+            let offset = u32::try_from(answer.len()).unwrap();
+            let reply = desk.send(client, &message(&Request::Feedback { ticket, offset }));
+            let piece: SectionBytes<'_> = decode(read_reply(reply).unwrap().unwrap()).unwrap();
+            assert!(u64::from(piece.total) == len && !piece.bytes.is_empty());
+            answer.extend_from_slice(piece.bytes);
+        }
+    }
+    assert_eq!(desk.change(&Request::Rollback { ticket }), Ok(0), "refused or done, it can be given back");
+    assert_eq!(desk.change(&Request::Feedback { ticket, offset: 0 }).unwrap_err().0, Code::Busy);
+    len?;
+    let (codes, gone) = answer.split_at(bytes.len() / Entry::SIZE);
+    assert_eq!(gone.len() % Entry::SIZE, 0);
+    Ok((codes.iter().map(|c| if *c == 0 { '-' } else { char::from(*c) }).collect(), gone.len() / Entry::SIZE))
+}
+
+#[test]
+fn any_number_of_addresses_is_one_operation_with_a_letter_for_each() {
+    let mut desk = Desk::default();
+    let list = |from: u16, to: u16| {
+        let mut all = Vec::new();
+        for n in from..to {
+            let [a, b] = n.to_be_bytes();
+            Entry { addr: v4(10, 1, a, b).0, prefix: 32, flags: 0, weight: 0 }.write(&mut all);
+        }
+        all
+    };
+    assert_eq!(many(&mut desk, TableOp::Add, false, &list(0, 3)), Err(Code::NoSuch));
+    desk.change(&Request::Table { path: "", name: "t", touch: TableTouch::Create, dry: false }).unwrap();
+    let used = |desk: &Desk| desk.filter.with(|f| f.engine.tables.all.used());
+    let letters = |letter: char, count: usize| std::iter::repeat_n(letter, count).collect::<String>();
+    assert_eq!(many(&mut desk, TableOp::Add, true, &list(0, 4000)), Ok((letters('A', 4000), 0)));
+    assert_eq!(used(&desk), 0, "dry");
+    // What comes twice is said to, however far apart.
+    let twice = [list(0, 4000), list(0, 1)].concat();
+    assert_eq!(many(&mut desk, TableOp::Add, false, &twice), Ok((letters('A', 4000) + "X", 0)));
+    assert_eq!(many(&mut desk, TableOp::Add, false, &list(3990, 6000)), Err(Code::NoMemory), "the limit is 5000");
+    assert_eq!(used(&desk), 4000, "none of them");
+    assert_eq!(
+        many(&mut desk, TableOp::Add, false, &list(3990, 4500)).unwrap().0,
+        letters('-', 10) + &letters('A', 500)
+    );
+    let bad = [list(0, 3000), vec![7; 20]].concat();
+    assert_eq!(many(&mut desk, TableOp::Delete, false, &bad), Err(Code::Invalid));
+    assert_eq!(used(&desk), 4500);
+    assert_eq!(many(&mut desk, TableOp::Zero, false, &list(0, 3000)), Ok((letters('Z', 3000), 0)));
+    assert_eq!(
+        many(&mut desk, TableOp::Replace, true, &list(4490, 4510)),
+        Ok((letters('-', 10) + &letters('A', 10), 4490))
+    );
+    assert_eq!(
+        many(&mut desk, TableOp::Replace, false, &list(4490, 4510)),
+        Ok((letters('-', 10) + &letters('A', 10), 4490))
+    );
+    assert_eq!(used(&desk), 20);
+    assert_eq!(
+        many(&mut desk, TableOp::Delete, false, &list(0, 4500)).unwrap().0,
+        letters('-', 4490) + &letters('D', 10)
+    );
+    assert_eq!(many(&mut desk, TableOp::Test, false, &list(0, 1)), Err(Code::Invalid), "needs no ticket");
+    // A replacement by a message says what went only where the answer holds it; else it is not done.
+    many(&mut desk, TableOp::Add, false, &list(0, 4480)).unwrap();
+    assert_eq!(addresses(&mut desk, TableOp::Replace, false, &[(1, 32, false)]), Err(Code::TooLong));
+    assert_eq!(used(&desk), 4490);
+}
+
 fn states(desk: &mut Desk) -> Vec<Vec<u8>> {
     let mut all = Vec::new();
     desk.list(&|cursor| Request::States { filter: StateFilter::default(), cursor }, &mut |mut page| {
@@ -397,7 +473,15 @@ fn states_are_listed_stored_and_restored() {
     let no = desk.change(&Request::ImportStates { rows: &[&all[..], &bad].concat() }).unwrap_err();
     assert_eq!((no.0, no.1.ends_with("401")), (Code::Invalid, true), "{}", no.1);
     assert!(states(&mut desk).is_empty(), "verified before any is taken in");
-    assert_eq!(desk.change(&Request::ImportStates { rows: &all }), Ok(401));
+    let client = desk.client;
+    let upload = |desk: &mut Desk, bytes: &[u8]| desk.upload(client, "_states", bytes).unwrap();
+    let ticket = upload(&mut desk, &[&all[..], &bad].concat());
+    let no = desk.change(&Request::ImportUploaded { ticket }).unwrap_err();
+    assert_eq!((no.0, no.1.ends_with("401"), states(&mut desk).len()), (Code::Invalid, true, 0), "{}", no.1);
+    let ticket = upload(&mut desk, &all[..stored[0].len()]);
+    assert_eq!(desk.change(&Request::ImportUploaded { ticket }), Ok(1));
+    assert_eq!(desk.change(&Request::ImportUploaded { ticket }).unwrap_err().0, Code::Busy);
+    assert_eq!(desk.change(&Request::ImportStates { rows: &all }), Ok(400));
     assert_eq!(desk.change(&Request::ImportStates { rows: &all }), Ok(0), "they are there already");
     let again = states(&mut desk);
     for (a, b) in stored.iter().zip(&again) {

@@ -2,13 +2,13 @@
 
 use alloc::vec::Vec;
 
-use pfvm::api::{Code, MAX_CHUNK, MAX_PATH, MAX_TICKETS, Refusal};
+use pfvm::api::{Code, MAX_CHUNK, MAX_PATH, MAX_TICKETS, Refusal, SectionBytes, encode_reply};
 use pfvm::image::{self, Image, ImageError};
 use pfvm::state::pool::{copied, room};
 use pfvm::verify::{Program, Reject};
 
 use super::ticket::Why;
-use super::{BUSY, Control, MEMORY, Reply, changed, memory, refused, ticketed};
+use super::{BUSY, Control, MEMORY, Reply, changed, memory, refused, small, ticketed};
 use crate::filter::{By, How, Loading, Unit};
 use crate::lock::Lock;
 use crate::platform::Platform;
@@ -39,8 +39,17 @@ impl Control {
     }
 
     pub(super) fn rollback(&mut self, client: u32, ticket: u64, reply: &mut [u8]) -> Reply {
-        self.tickets.take(client, ticket).ok_or(BUSY)?;
-        changed(0_u64, reply)
+        if self.tickets.give_back(client, ticket) { changed(0_u64, reply) } else { Err(BUSY) }
+    }
+
+    /// A piece of what a ticket's operation answered.
+    pub(super) fn feedback(&self, client: u32, ticket: u64, offset: u32, reply: &mut [u8]) -> Reply {
+        let all = self.tickets.answered(client, ticket).ok_or(BUSY)?;
+        let at = usize::try_from(offset).unwrap_or(usize::MAX);
+        let rest = all.get(at..).unwrap_or_default();
+        let bytes = rest.get(..MAX_CHUNK.min(reply.len().saturating_sub(64))).unwrap_or(rest);
+        let total = u32::try_from(all.len()).unwrap_or(u32::MAX);
+        encode_reply(&SectionBytes { total, records: 0, generation: 0, bytes }, reply).map_err(small)
     }
 
     /// Parses and verifies with only control locked, then swaps.

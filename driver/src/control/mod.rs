@@ -11,6 +11,7 @@
 //! **Invariant:** no request takes more memory than a ticket holds, and all tickets together hold at most [`MOST_BYTES`].
 //! **Invariant:** replies are written row by row into the caller's buffer; a page costs bounded work under the lock.
 
+mod addresses;
 mod ifaces;
 mod load;
 mod options;
@@ -23,8 +24,8 @@ mod watch;
 use alloc::vec::Vec;
 
 use pfvm::api::{
-    API_VERSION, Changed, Code, DecodeError, EncodeError, HostKind, PageWriter, Refusal, Request, Rights, Ticket,
-    Welcome, decode, encode_reply, refuse,
+    API_VERSION, Changed, Code, DecodeError, EncodeError, HostKind, PageWriter, Refusal, Request, Rights, TableOp,
+    Ticket, Welcome, decode, encode_reply, refuse,
 };
 use pfvm::engine::load::LoadError;
 use pfvm::state::pool::OutOfMemory;
@@ -33,6 +34,7 @@ use crate::filter::{By, Refused};
 use crate::lock::Lock;
 use crate::platform::Platform;
 
+use addresses::Asked;
 use ticket::Tickets;
 pub use ticket::{MOST_BYTES, MOST_CLIENTS};
 
@@ -216,16 +218,30 @@ impl Control {
             }
             Request::FlushTables { path, dry } => filter.with(|f| tables::flush(f, path, dry, reply)),
             Request::Addresses { path, name, op, dry, entries } => {
-                filter.with(|f| tables::addresses(f, path, name, op, dry, entries, reply))
+                filter.with(|f| addresses::few(f, Asked { path, name, op, dry }, entries, reply))
             }
             Request::ReplaceAddresses { path, name, dry, ticket } => {
                 let bytes = self.tickets.take(client, ticket).ok_or(BUSY)?.bytes;
-                filter.with(|f| tables::replace(f, path, name, dry, &bytes, reply))
+                let asked = Asked { path, name, op: TableOp::Replace, dry };
+                filter.with(|f| addresses::replace(f, asked, &bytes, reply))
             }
+            Request::ChangeAddresses { path, name, op, dry, ticket } => {
+                let asked = Asked { path, name, op, dry };
+                let bytes = self.tickets.bytes(client, ticket).ok_or(BUSY)?;
+                let answer = filter.with(|f| addresses::many(f, asked, bytes))?;
+                let len = u64::try_from(answer.len()).unwrap_or(u64::MAX);
+                self.tickets.answer(client, ticket, answer);
+                changed(len, reply)
+            }
+            Request::Feedback { ticket, offset } => self.feedback(client, ticket, offset, reply),
             Request::Entries { path, name, cursor } => filter.with(|f| tables::entries(f, path, name, cursor, reply)),
             Request::States { filter: which, cursor } => filter.with(|f| states::list(f, &which, cursor, reply)),
             Request::KillStates { filter: which } => filter.with(|f| states::kill(f, &which, reply)),
             Request::ImportStates { rows } => filter.with(|f| states::import(f, rows, reply)),
+            Request::ImportUploaded { ticket } => {
+                let bytes = self.tickets.take(client, ticket).ok_or(BUSY)?.bytes;
+                states::import_all(&bytes, reply, filter)
+            }
             Request::Sources { cursor } => filter.with(|f| states::sources(f, cursor, reply)),
             Request::KillSources { filter: which } => filter.with(|f| states::kill_sources(f, &which, reply)),
             Request::Ifaces { name, cursor } => filter.with(|f| ifaces::list(f, name, cursor, reply)),

@@ -13,6 +13,7 @@ use pfvm::state::srcnode::SrcNode;
 
 use super::{Reply, changed, small};
 use crate::filter::Filter;
+use crate::lock::Lock;
 use crate::platform::Platform;
 
 /// The interface of a floating state.
@@ -143,7 +144,8 @@ fn row<'f, P: Platform>(f: &'f Filter<P>, slot: u32, s: &State) -> StateRow<'f> 
     let (rule, stable_id, anchor, live) = rule_of(f, s.rule);
     let mut sources = 0_u8;
     for (bit, node) in ext.src_nodes.iter().enumerate() {
-        sources |= u8::from(*node != NONE).checked_shl(u32::try_from(bit).unwrap_or(7)).unwrap_or(0);
+        let tracked = e.nodes.get(*node).is_some_and(|n| !n.orphan);
+        sources |= u8::from(tracked).checked_shl(u32::try_from(bit).unwrap_or(7)).unwrap_or(0);
     }
     StateRow {
         id: e.table.id(slot),
@@ -189,11 +191,16 @@ pub(super) fn kill<P: Platform>(f: &mut Filter<P>, which: &StateFilter<'_>, repl
     changed(engine.kill_states(&mut host, |e, slot, s| wanted.means(e, slot, s)), reply)
 }
 
-/// All rows are verified before one is taken in.
-pub(super) fn import<P: Platform>(f: &mut Filter<P>, rows: &[u8], reply: &mut [u8]) -> Reply {
-    let mut rest = rows;
-    let mut number = 0_u64;
-    while !rest.is_empty() {
+/// States looked at, or taken in, with the filter locked once.
+const AT_ONCE: usize = 1024;
+
+/// Verifies rows from the one of a number on, at most [`AT_ONCE`]; gives those left and the number of the first of them.
+fn check<'r, P: Platform>(f: &mut Filter<P>, rows: &'r [u8], number: u64) -> Result<(&'r [u8], u64), Refusal<'static>> {
+    let (mut rest, mut number) = (rows, number);
+    for _ in 0..AT_ONCE {
+        if rest.is_empty() {
+            break;
+        }
         let bad = |what| Refusal::new(Code::Invalid, what).at(number);
         let (row, after) = decode_row::<StateRow<'_>>(rest).map_err(|_| bad("a state does not decode, number"))?;
         verify(f, &row).map_err(bad)?;
@@ -201,16 +208,47 @@ pub(super) fn import<P: Platform>(f: &mut Filter<P>, rows: &[u8], reply: &mut [u
         number = number.saturating_add(1);
         rest = after;
     }
-    rest = rows;
-    let mut taken = 0_u64;
-    while let Ok((row, after)) = decode_row::<StateRow<'_>>(rest) {
+    Ok((rest, number))
+}
+
+/// Takes rows in that were verified, at most [`AT_ONCE`]; gives those left and how many were taken.
+fn take<'r, P: Platform>(f: &mut Filter<P>, rows: &'r [u8]) -> (&'r [u8], u64) {
+    let (mut rest, mut taken) = (rows, 0_u64);
+    for _ in 0..AT_ONCE {
+        let Ok((row, after)) = decode_row::<StateRow<'_>>(rest) else { return (&[], taken) };
         rest = after;
-        taken = taken.saturating_add(u64::from(insert(f, &row)));
-        if rest.is_empty() {
-            break;
-        }
+        // What it needs may have gone since.
+        taken = taken.saturating_add(u64::from(verify(f, &row).is_ok() && insert(f, &row)));
     }
-    changed(taken, reply)
+    (rest, taken)
+}
+
+/// All rows are verified before one is taken in.
+pub(super) fn import<P: Platform>(f: &mut Filter<P>, rows: &[u8], reply: &mut [u8]) -> Reply {
+    let (mut rest, mut number) = (rows, 0_u64);
+    while !rest.is_empty() {
+        (rest, number) = check(f, rest, number)?;
+    }
+    let (mut rest, mut all) = (rows, 0_u64);
+    while !rest.is_empty() {
+        let (left, taken) = take(f, rest);
+        (rest, all) = (left, all.saturating_add(taken));
+    }
+    changed(all, reply)
+}
+
+/// The same with the filter unlocked between a piece and the next.
+pub(super) fn import_all<P: Platform, L: Lock<P>>(rows: &[u8], reply: &mut [u8], filter: &L) -> Reply {
+    let (mut rest, mut number) = (rows, 0_u64);
+    while !rest.is_empty() {
+        (rest, number) = filter.with(|f| check(f, rest, number))?;
+    }
+    let (mut rest, mut all) = (rows, 0_u64);
+    while !rest.is_empty() {
+        let (left, taken) = filter.with(|f| take(f, rest));
+        (rest, all) = (left, all.saturating_add(taken));
+    }
+    changed(all, reply)
 }
 
 fn key_of(k: &Key) -> StateKey {
@@ -273,7 +311,7 @@ pub(super) fn sources<P: Platform>(f: &Filter<P>, cursor: u64, reply: &mut [u8])
     let nodes = &f.engine.nodes;
     let first = u32::try_from(cursor).unwrap_or(u32::MAX);
     for id in first..nodes.places() {
-        if let Some(n) = nodes.get(id)
+        if let Some(n) = nodes.get(id).filter(|n| !n.orphan)
             && !page.row(&source(f, n))
         {
             return Ok(page.end(id.into(), f.generation, nodes.len()));

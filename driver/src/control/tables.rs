@@ -1,32 +1,27 @@
-//! Tables: what there is, and what administrators do to them.
+//! Tables: what there is, and what administrators do to them as a whole.
 //!
 //! Source: `pf_table.c`: which requests look at what flags, and the feedback they give.
 
 use alloc::vec::Vec;
 
-use pfvm::api::{
-    AddressRow, Cells, Code, Counted as Totals, END, FeedbackRow, MAX_ADDRESSES, MAX_NAME, PAGE_HEADER, PageWriter,
-    Refusal, TableOp, TableRow, TableTouch, encode_reply, feedback,
-};
-use pfvm::engine::tables::{Named, entry};
-use pfvm::image::{Bulk, Entry as Record, TableFlags};
+use pfvm::api::{AddressRow, Cells, Code, END, MAX_NAME, PageWriter, Refusal, TableRow, TableTouch};
+use pfvm::engine::tables::Named;
+use pfvm::image::TableFlags;
 use pfvm::rule::{Af, Direction, PoolAddr};
 use pfvm::state::pool::room;
 use pfvm::table::{Counters, Entry, EntryView, Op, Slot, TableError};
 
-use super::{MEMORY, Reply, changed, load_error, memory, small};
+use super::{Reply, changed, load_error, memory, small};
 use crate::filter::Filter;
 use crate::platform::Platform;
 
-/// Bytes of the longest feedback row.
-const FEEDBACK: usize = 24;
 /// Tables of one page.
 const TABLES: usize = 256;
 
 const NO_TABLE: Refusal<'static> = Refusal::new(Code::NoSuch, "Table does not exist");
 const CONST: Refusal<'static> = Refusal::new(Code::NotPermitted, "the table is constant");
 
-fn failed(why: TableError) -> Refusal<'static> {
+pub(super) fn failed(why: TableError) -> Refusal<'static> {
     match why {
         TableError::Full => Refusal::new(Code::NoMemory, "the limit of table entries is reached"),
         TableError::TooMany => Refusal::new(Code::NoMemory, "the limit of tables is reached"),
@@ -55,13 +50,13 @@ fn cells(c: &Counters) -> (Cells, Cells) {
 }
 
 /// A table that exists: by a definition or by hand, or because it follows an interface.
-fn find<'f, P: Platform>(f: &'f Filter<P>, path: &str, name: &str) -> Result<&'f Named, Refusal<'static>> {
+pub(super) fn find<'f, P: Platform>(f: &'f Filter<P>, path: &str, name: &str) -> Result<&'f Named, Refusal<'static>> {
     let named = f.engine.tables.named(path.as_bytes(), name.as_bytes());
     named.filter(|n| n.active || n.dynamic).ok_or(NO_TABLE)
 }
 
 /// One whose contents may be changed.
-fn changeable<P: Platform>(f: &Filter<P>, path: &str, name: &str) -> Result<Slot, Refusal<'static>> {
+pub(super) fn changeable<P: Platform>(f: &Filter<P>, path: &str, name: &str) -> Result<Slot, Refusal<'static>> {
     let named = find(f, path, name)?;
     if named.dynamic || named.flags.has(TableFlags::CONST) { Err(CONST) } else { Ok(named.slot) }
 }
@@ -341,210 +336,6 @@ fn expire<P: Platform>(f: &mut Filter<P>, path: &str, name: &str, age: u64, dry:
     changed(count, reply)
 }
 
-/// The records of a request, each checked.
-fn records(bytes: &[u8]) -> Result<Vec<Entry>, Refusal<'static>> {
-    let count = bytes.len() / Record::SIZE;
-    if count.saturating_mul(Record::SIZE) != bytes.len() {
-        return Err(Refusal::new(Code::Invalid, "addresses are 20 bytes each"));
-    }
-    let mut all = room("addresses", u32::try_from(count).unwrap_or(u32::MAX)).map_err(memory)?;
-    for (at, chunk) in (0..=u64::MAX).zip(bytes.chunks(Record::SIZE)) {
-        let record = Record::read(chunk).ok_or(MEMORY)?;
-        let width = if record.flags & Record::INET6 == 0 { 32 } else { 128 };
-        if record.prefix > width || record.flags & !(Record::INET6 | Record::NOT) != 0 {
-            return Err(Refusal::new(Code::Invalid, "an address is wrong, number").at(at));
-        }
-        push(&mut all, entry(&record));
-    }
-    Ok(all)
-}
-
-pub(super) fn addresses<P: Platform>(
-    f: &mut Filter<P>,
-    path: &str,
-    name: &str,
-    op: TableOp,
-    dry: bool,
-    entries: &[u8],
-    reply: &mut [u8],
-) -> Reply {
-    let entries = records(entries)?;
-    if entries.len() > MAX_ADDRESSES {
-        return Err(Refusal::new(Code::TooLong, "too many addresses; the most is").at(MAX_ADDRESSES as u64));
-    }
-    // Whether the answer fits is asked first: an operation cannot be asked for twice.
-    if reply.len() < PAGE_HEADER.saturating_add(entries.len().saturating_mul(FEEDBACK)) {
-        return Err(Refusal::new(Code::Message, "the buffer for the answer is too small"));
-    }
-    let slot = match op {
-        TableOp::Test | TableOp::Zero => find(f, path, name)?.slot,
-        TableOp::Add | TableOp::Delete | TableOp::Replace => changeable(f, path, name)?,
-    };
-    let now = f.seconds();
-    f.engine.tables.all.clock(now);
-    let mut page = PageWriter::new(reply).map_err(small)?;
-    match op {
-        TableOp::Test => entries.iter().for_each(|e| put(&mut page, test(f, slot, e))),
-        TableOp::Replace => {
-            let mut codes = codes(&entries)?;
-            let before = gone_by(f, slot, &entries)?;
-            mark_replaced(f, slot, &entries, &mut codes);
-            if !dry {
-                f.engine.tables.all.replace(slot, &entries).map_err(failed)?;
-            }
-            codes.iter().for_each(|c| put(&mut page, FeedbackRow { code: *c, entry: None }));
-            for e in before {
-                let row = FeedbackRow { code: feedback::DELETED, entry: Some((e.af, e.addr, e.prefix, e.not)) };
-                if !page.row(&row) {
-                    break;
-                }
-            }
-        }
-        TableOp::Add | TableOp::Delete | TableOp::Zero => {
-            let mut codes = codes(&entries)?;
-            change(f, slot, op, dry, &entries, &mut codes)?;
-            codes.iter().for_each(|c| put(&mut page, FeedbackRow { code: *c, entry: None }));
-        }
-    }
-    Ok(page.end(END, f.generation, u32::try_from(entries.len()).unwrap_or(u32::MAX)))
-}
-
-fn put(page: &mut PageWriter<'_>, row: FeedbackRow) {
-    // Cannot fail: room was asked for.
-    let _ = page.row(&row);
-}
-
-/// A code for each entry; duplicates are marked.
-fn codes(entries: &[Entry]) -> Result<Vec<u8>, Refusal<'static>> {
-    let mut order = room("addresses", u32::try_from(entries.len()).unwrap_or(u32::MAX)).map_err(memory)?;
-    (0..entries.len()).for_each(|at| push(&mut order, at));
-    let key = |at: usize| entries.get(at).map(|e| (e.af, masked(e), e.prefix));
-    pfvm::sort::sort_by(&mut order, |a, b| (key(*a), a) < (key(*b), b));
-    let mut codes =
-        pfvm::state::pool::filled("addresses", u32::try_from(entries.len()).unwrap_or(u32::MAX), feedback::NONE)
-            .map_err(memory)?;
-    for (a, b) in order.iter().zip(order.iter().skip(1)) {
-        if key(*a) == key(*b)
-            && let Some(c) = codes.get_mut(*b)
-        {
-            *c = feedback::DUPLICATE;
-        }
-    }
-    Ok(codes)
-}
-
-fn masked(e: &Entry) -> u128 {
-    let mask = u128::MAX.checked_shl(128_u32.saturating_sub(e.prefix.into())).unwrap_or(0);
-    u128::from_be_bytes(e.addr.0) & mask
-}
-
-/// Adds, deletes or zeroes; of an addition the room is looked at first, so that it is all or nothing.
-fn change<P: Platform>(
-    f: &mut Filter<P>,
-    slot: Slot,
-    op: TableOp,
-    dry: bool,
-    entries: &[Entry],
-    codes: &mut [u8],
-) -> Result<(), Refusal<'static>> {
-    let tables = &mut f.engine.tables.all;
-    let there = |t: &pfvm::table::Tables, e: &Entry| t.find(slot, e.af, &e.addr, e.prefix);
-    if op == TableOp::Add {
-        let fresh = entries.iter().zip(codes.iter()).filter(|(e, c)| **c == 0 && there(tables, e).is_none());
-        if !tables.has_room_for(pfvm::count::number(fresh)) {
-            return Err(failed(TableError::Full));
-        }
-    }
-    // First what each comes to, seen from before, then the doing: only what a request itself adds or deletes makes what
-    // repeats it a duplicate.
-    for (e, code) in entries.iter().zip(codes.iter_mut()) {
-        let again = *code == feedback::DUPLICATE;
-        let same = there(tables, e).map(|f| f.not == e.not);
-        *code = match (op, same) {
-            (TableOp::Add, None) | (TableOp::Delete, Some(true)) if again => feedback::DUPLICATE,
-            (TableOp::Add, None) => feedback::ADDED,
-            (TableOp::Delete, Some(true)) => feedback::DELETED,
-            (TableOp::Zero, Some(_)) => feedback::CLEARED,
-            (_, Some(false)) => feedback::CONFLICT,
-            _ => feedback::NONE,
-        };
-    }
-    for (e, code) in entries.iter().zip(codes.iter()).filter(|_| !dry) {
-        match *code {
-            feedback::ADDED => tables.add(slot, e).map(|_| ()),
-            feedback::DELETED => tables.delete(slot, e).map(|_| ()),
-            feedback::CLEARED => {
-                tables.zero_entry(slot, e.af, &e.addr, e.prefix);
-                Ok(())
-            }
-            _ => Ok(()),
-        }
-        .map_err(failed)?;
-    }
-    Ok(())
-}
-
-/// What a replacement says of each entry.
-fn mark_replaced<P: Platform>(f: &Filter<P>, slot: Slot, entries: &[Entry], codes: &mut [u8]) {
-    for (e, code) in entries.iter().zip(codes).filter(|(_, c)| **c == feedback::NONE) {
-        match f.engine.tables.all.find(slot, e.af, &e.addr, e.prefix) {
-            None => *code = feedback::ADDED,
-            Some(found) if found.not != e.not => *code = feedback::CHANGED,
-            Some(_) => {}
-        }
-    }
-}
-
-/// Entries that a replacement deletes.
-fn gone_by<P: Platform>(f: &Filter<P>, slot: Slot, entries: &[Entry]) -> Result<Vec<Entry>, Refusal<'static>> {
-    let mut keys = room("addresses", u32::try_from(entries.len()).unwrap_or(u32::MAX)).map_err(memory)?;
-    entries.iter().for_each(|e| push(&mut keys, (e.af, masked(e), e.prefix)));
-    pfvm::sort::sort_by(&mut keys, |a, b| a < b);
-    let mut gone = Vec::new();
-    for v in f.engine.tables.all.entries(slot) {
-        let e = Entry { not: v.not, ..Entry::new(v.af, v.addr, v.prefix) };
-        if keys.binary_search(&(e.af, masked(&e), e.prefix)).is_err() {
-            gone.try_reserve(1).map_err(|_| MEMORY)?;
-            push(&mut gone, e);
-        }
-    }
-    Ok(gone)
-}
-
-/// `-T test`: the entry of the longest prefix decides.
-fn test<P: Platform>(f: &Filter<P>, slot: Slot, e: &Entry) -> FeedbackRow {
-    let found = f.engine.tables.all.lookup(slot, e.af, &e.addr);
-    let code = match &found {
-        Some(v) if v.not => feedback::NOT_MATCH,
-        Some(_) => feedback::MATCH,
-        None => feedback::NONE,
-    };
-    FeedbackRow { code, entry: found.map(|v| (v.af, v.addr, v.prefix, v.not)) }
-}
-
-pub(super) fn replace<P: Platform>(
-    f: &mut Filter<P>,
-    path: &str,
-    name: &str,
-    dry: bool,
-    bytes: &[u8],
-    reply: &mut [u8],
-) -> Reply {
-    let slot = changeable(f, path, name)?;
-    let entries = records(bytes)?;
-    let now = f.seconds();
-    f.engine.tables.all.clock(now);
-    let mut codes = codes(&entries)?;
-    mark_replaced(f, slot, &entries, &mut codes);
-    let count = |code| pfvm::count::number(codes.iter().filter(|c| **c == code));
-    let mut totals = Totals { added: count(feedback::ADDED), deleted: 0, changed: count(feedback::CHANGED) };
-    totals.deleted = u32::try_from(gone_by(f, slot, &entries)?.len()).unwrap_or(u32::MAX);
-    if !dry {
-        f.engine.tables.all.replace(slot, &entries).map_err(failed)?;
-    }
-    encode_reply(&totals, reply).map_err(small)
-}
-
 pub(super) fn entries<P: Platform>(f: &Filter<P>, path: &str, name: &str, cursor: u64, reply: &mut [u8]) -> Reply {
     let slot = find(f, path, name)?.slot;
     let tables = &f.engine.tables.all;
@@ -582,7 +373,7 @@ fn address<P: Platform>(f: &Filter<P>, v: &EntryView) -> AddressRow {
     }
 }
 
-fn push<T>(list: &mut Vec<T>, item: T) {
+pub(super) fn push<T>(list: &mut Vec<T>, item: T) {
     if list.len() < list.capacity() {
         list.push(item);
     }

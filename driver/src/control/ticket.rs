@@ -22,8 +22,10 @@ pub(super) struct Open {
     client: u32,
     /// Whose ruleset.
     pub(super) path: Vec<u8>,
-    /// What has come.
+    /// What has come; once it was used, what its operation answered.
     pub(super) bytes: Vec<u8>,
+    /// Whether it was used and its answer waits to be fetched.
+    answered: bool,
 }
 
 /// Why bytes were not taken.
@@ -62,13 +64,42 @@ impl Tickets {
         let number = self.next;
         self.next = self.next.wrapping_add(1).max(1);
         if self.open.len() < self.open.capacity() {
-            self.open.push(Open { number, client, path: copy, bytes: Vec::new() });
+            self.open.push(Open { number, client, path: copy, bytes: Vec::new(), answered: false });
         }
         Ok(number)
     }
 
+    fn find(&self, client: u32, ticket: u64, answered: bool) -> Option<usize> {
+        self.open.iter().position(|o| o.number == ticket && o.client == client && o.answered == answered)
+    }
+
+    /// Where a ticket is that was not used yet.
     fn place(&self, client: u32, ticket: u64) -> Option<usize> {
-        self.open.iter().position(|o| o.number == ticket && o.client == client)
+        self.find(client, ticket, false)
+    }
+
+    /// What has come for a ticket.
+    pub(super) fn bytes(&self, client: u32, ticket: u64) -> Option<&[u8]> {
+        self.open.get(self.place(client, ticket)?).map(|o| o.bytes.as_slice())
+    }
+
+    /// A ticket was used: what came of it takes the place of what was uploaded.
+    pub(super) fn answer(&mut self, client: u32, ticket: u64, bytes: Vec<u8>) {
+        if let Some(open) = self.place(client, ticket).and_then(|at| self.open.get_mut(at)) {
+            (open.bytes, open.answered) = (bytes, true);
+        }
+    }
+
+    /// What came of a ticket.
+    pub(super) fn answered(&self, client: u32, ticket: u64) -> Option<&[u8]> {
+        self.open.get(self.find(client, ticket, true)?).map(|o| o.bytes.as_slice())
+    }
+
+    /// Takes a ticket back, used or not; whether there was one.
+    pub(super) fn give_back(&mut self, client: u32, ticket: u64) -> bool {
+        let before = self.open.len();
+        self.open.retain(|o| o.number != ticket || o.client != client);
+        self.open.len() < before
     }
 
     /// Appends bytes; gives how many there are.

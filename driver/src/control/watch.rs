@@ -12,7 +12,7 @@ pub(super) fn log<P: Platform>(f: &mut Filter<P>, cursor: u64, reply: &mut [u8])
     let mut page = PageWriter::new(reply).map_err(small)?;
     let facts = &f.facts;
     let iface = |index| facts.iface(index).map(crate::facts::Iface::name);
-    let next = f.log.rows(cursor, &f.engine, iface, |row| page.row(row));
+    let next = f.log.rows(cursor, (&f.engine, &f.units), iface, |row| page.row(row));
     Ok(page.end(next, f.generation, u32::try_from(f.log.dropped()).unwrap_or(u32::MAX)))
 }
 

@@ -159,6 +159,9 @@ pub fn samples() -> Vec<Vec<u8>> {
         Request::SetFacts { ticket: 1 },
         Request::Host,
         Request::HostFile { offset: 7 },
+        Request::ChangeAddresses { path: "", name, op: TableOp::Replace, dry: false, ticket: 1 },
+        Request::Feedback { ticket: 1, offset: 0 },
+        Request::ImportUploaded { ticket: 1 },
     ];
     requests.iter().map(message).collect()
 }
@@ -213,7 +216,23 @@ pub fn seeds() -> Vec<Vec<u8>> {
     let facts = rows(&two());
     let upload = Request::Upload { ticket: 1, offset: 0, bytes: &facts };
     let steps = [Request::Begin { path: "" }, upload, Request::SetFacts { ticket: 1 }, Request::Facts { cursor: 0 }];
-    all.push(steps.iter().flat_map(|r| step(&message(r))).collect());
+    let story = |steps: &[Request<'_>]| steps.iter().flat_map(|r| step(&message(r))).collect::<Vec<u8>>();
+    all.push(story(&steps));
+    let mut records = Vec::new();
+    for (last, flags) in [(1, 0), (2, Entry::NOT), (1, 0)] {
+        Entry { addr: v4(10, 9, 0, last).0, prefix: 32, flags, weight: 0 }.write(&mut records);
+    }
+    let (path, name, dry) = ("", "t", false);
+    let mut steps = vec![Request::Table { path, name, touch: TableTouch::Create, dry }];
+    for (ticket, op) in [(1, TableOp::Add), (2, TableOp::Delete), (3, TableOp::Replace), (4, TableOp::Zero)] {
+        let upload = Request::Upload { ticket, offset: 0, bytes: &records };
+        let change = Request::ChangeAddresses { path, name, op, dry, ticket };
+        steps.extend([Request::Begin { path }, upload, change, Request::Feedback { ticket, offset: 0 }]);
+        steps.extend([change, Request::Rollback { ticket }]);
+    }
+    all.push(story(&steps));
+    let upload = Request::Upload { ticket: 1, offset: 0, bytes: &[1, 2, 3] };
+    all.push(story(&[Request::Begin { path }, upload, Request::ImportUploaded { ticket: 1 }]));
     all
 }
 

@@ -39,7 +39,7 @@ pub use row::{
 pub use whole::{Changed, Counted, HostKind, HostReply, OptionsReply, SectionBytes, Status, Ticket, Welcome};
 
 /// Version of the protocol.
-pub const API_VERSION: u32 = 1;
+pub const API_VERSION: u32 = 2;
 /// Longest message, bytes.
 pub const MAX_MESSAGE: usize = 64 * 1024;
 /// Most addresses of one table request: the answer to so many fits into a message.

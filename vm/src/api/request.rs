@@ -291,7 +291,7 @@ pub enum Request<'a> {
         name: &'a str,
         /// Only say what would happen.
         dry: bool,
-        /// Ticket whose bytes are records of [`image::Entry`](crate::image::Entry); it is used up.
+        /// Ticket whose bytes are records of [`image::Entry`](crate::image::Entry); it is used up, whatever comes.
         ticket: u64,
     },
     /// `-T show` → [`AddressRow`](super::AddressRow)s.
@@ -397,6 +397,34 @@ pub enum Request<'a> {
     HostFile {
         /// Where to begin.
         offset: u32,
+    },
+    /// Does something to uploaded addresses of a table, to all of them or to none → [`Changed`](super::Changed), the bytes
+    /// of what [`Request::Feedback`] then gives: a letter (see [`feedback`](super::feedback)) for each address in order
+    /// and, of a replacement, the records of the entries it deleted. Refused, the ticket is as it was.
+    ChangeAddresses {
+        /// Path of its anchor.
+        path: &'a str,
+        /// Its name.
+        name: &'a str,
+        /// What; tests are not done so.
+        op: TableOp,
+        /// Only say what would happen.
+        dry: bool,
+        /// Ticket whose bytes are records of [`image::Entry`](crate::image::Entry). It can be used no more, and is held
+        /// until it is given back.
+        ticket: u64,
+    },
+    /// What a ticket's operation answered → [`SectionBytes`](super::SectionBytes).
+    Feedback {
+        /// Ticket of [`Request::ChangeAddresses`].
+        ticket: u64,
+        /// Where to begin.
+        offset: u32,
+    },
+    /// `-L` of any number of states → [`Changed`](super::Changed), how many were taken in. All are verified first.
+    ImportUploaded {
+        /// Ticket whose bytes are [`StateRow`](super::StateRow)s, one after the other; it is used up.
+        ticket: u64,
     },
 }
 

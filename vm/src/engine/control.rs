@@ -48,7 +48,8 @@ impl Engine {
     pub fn kill_sources(&mut self, mut f: impl FnMut(&SrcNode) -> bool) -> u32 {
         let mut killed = 0_u32;
         for id in 0..self.nodes.places() {
-            if self.nodes.get(id).is_some_and(&mut f) {
+            // One that was killed and waits for its states is nobody's any more.
+            if self.nodes.get(id).is_some_and(|n| !n.orphan && f(n)) {
                 if let Some(key) = self.nodes.orphan(id) {
                     self.rules.unpin_node(key.rule);
                 }

@@ -65,8 +65,8 @@ pub struct SrcNode {
     pub created: u32,
     /// Second it may go, once no state refers to it.
     pub expire: u32,
-    /// Found no more: its address has left the pool.
-    orphan: bool,
+    /// Found no more: its address has left the pool, or it was killed.
+    pub orphan: bool,
     next: u32,
 }
 

@@ -75,6 +75,12 @@ pub(crate) fn encode(entries: &[Entry]) -> Vec<u8> {
     bytes
 }
 
+/// Records that have travelled; nothing when they are none.
+pub(crate) fn decode(bytes: &[u8]) -> Option<Vec<Entry>> {
+    let whole = bytes.len().is_multiple_of(Entry::SIZE);
+    bytes.chunks(Entry::SIZE).map(Entry::read).collect::<Option<Vec<_>>>().filter(|_| whole)
+}
+
 /// An address as the standard library has it.
 pub(crate) fn ip(af: Af, addr: &Addr) -> IpAddr {
     let [a, b, c, d, ..] = addr.0;

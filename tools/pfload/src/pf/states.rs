@@ -20,8 +20,8 @@ use crate::out::clock;
 
 /// First bytes of a file of states: what it is and the version of its rows.
 const MAGIC: [u8; 8] = *b"PFSTATE\x01";
-/// Most bytes of rows in one message.
-const CHUNK: usize = 48 * 1024;
+/// Path of the ticket for states on their way in: of two clients the later counts.
+const TICKET: &str = "_states";
 /// `PFSTATE_SLOPPY`, `PFSTATE_PFLOW`.
 const SLOPPY: u16 = 0x0002;
 const PFLOW: u16 = 0x0004;
@@ -188,7 +188,7 @@ impl Pf<'_> {
                 Ok(())
             },
         )?;
-        let bad = |why: std::io::Error| Trouble::Here(format!("{file}: {}", reason(&why)));
+        let bad = |why: std::io::Error| Trouble::Here(format!("open: {file}: {}", reason(&why)));
         if file == "-" {
             self.out.flush();
             std::io::stdout().write_all(&bytes).map_err(bad)
@@ -199,19 +199,14 @@ impl Pf<'_> {
 
     /// `-L`.
     pub(super) fn load_states(&mut self, file: &str) -> Outcome {
-        let bytes = addresses::contents(file).map_err(|why| Trouble::Here(format!("{file}: {}", reason(&why))))?;
+        let bytes =
+            addresses::contents(file).map_err(|why| Trouble::Here(format!("open: {file}: {}", reason(&why))))?;
         let rows = read_states(&bytes).map_err(|what| Trouble::Here(format!("{file}: {what}; nothing was loaded")))?;
-        let (mut chunk, mut taken): (Vec<u8>, u64) = (Vec::new(), 0);
-        for row in &rows {
-            if chunk.len().saturating_add(row.len()) > CHUNK {
-                taken = taken.saturating_add(self.link.change(&Request::ImportStates { rows: &chunk })?);
-                chunk.clear();
-            }
-            chunk.extend_from_slice(row);
-        }
-        if !chunk.is_empty() {
-            taken = taken.saturating_add(self.link.change(&Request::ImportStates { rows: &chunk })?);
-        }
+        let ticket = self.link.upload(TICKET, &rows.concat())?;
+        let taken = self.link.change(&Request::ImportUploaded { ticket }).map_err(|why| match why {
+            Trouble::Refused { what, .. } => Trouble::Here(format!("{file}: {what}; nothing was loaded")),
+            other => other,
+        })?;
         let all = u64::try_from(rows.len()).unwrap_or(u64::MAX);
         if taken < all {
             let left = all.saturating_sub(taken);
@@ -286,31 +281,38 @@ fn read_states(bytes: &[u8]) -> Result<Vec<&[u8]>, String> {
 
 /// `proto a:p -> b:p`, or with `<-`.
 fn parse_key(text: &str) -> Outcome<Key> {
-    let bad = |what: &str| Trouble::Here(format!("{what} in key \"{text}\": wanted 'proto host:port -> host:port'"));
+    let bad = |what: &str, word: &str| Trouble::Here(format!("invalid {what}: {word}"));
     let words: Vec<&str> = text.split_whitespace().collect();
-    let [proto, left, arrow, right] = words.as_slice() else { return Err(bad("not four words")) };
+    let [proto, left, arrow, right] = words.as_slice() else {
+        let wanted = "\"protocol host1:port1 direction host2:port2\" format";
+        return Err(Trouble::Here(format!("pfctl_key_kill_states: key must be {wanted}")));
+    };
     let number = pfc::facts::Facts::default().protocol(proto).or_else(|| proto.parse().ok());
-    let proto = number.ok_or_else(|| bad("unknown protocol"))?;
-    let (left, right) = (end(left).ok_or_else(|| bad("bad host"))?, end(right).ok_or_else(|| bad("bad host"))?);
+    let number = number.ok_or_else(|| bad("protocol", proto))?;
     let (src, dst) = match *arrow {
         "->" => (left, right),
         "<-" => (right, left),
-        _ => return Err(bad("no arrow")),
+        _ => return Err(bad("direction", arrow)),
     };
-    let ((af, a), (other, b)) = (names::octets(src.0), names::octets(dst.0));
+    let ends = [src, dst].map(|word| end(word).ok_or_else(|| bad("host", word)));
+    let [(src, src_port), (dst, dst_port)] = match ends {
+        [Ok(src), Ok(dst)] => [src, dst],
+        [Err(why), _] | [_, Err(why)] => return Err(why),
+    };
+    let ((af, a), (other, b)) = (names::octets(src), names::octets(dst));
     if af != other {
-        return Err(bad("two address families"));
+        return Err(Trouble::Here(format!("two address families in key \"{text}\"")));
     }
-    Ok(Key { af, proto, addr: [a, b], port: [src.1, dst.1] })
+    Ok(Key { af, proto: number, addr: [a, b], port: [src_port, dst_port] })
 }
 
-/// `1.2.3.4:80`, `::1[80]`, or either without a port.
+/// `1.2.3.4:80` or `::1[80]`; an IPv6 address may stand without a port, as states of ICMPv6 show it.
 fn end(text: &str) -> Option<(IpAddr, u16)> {
-    if let Ok(addr) = text.parse() {
-        return Some((addr, 0));
-    }
     if let Some((host, port)) = text.strip_suffix(']').and_then(|t| t.rsplit_once('[')) {
         return Some((host.parse().ok()?, port.parse().ok()?));
+    }
+    if let Ok(addr) = text.parse() {
+        return Some((addr, 0));
     }
     let (host, port) = text.rsplit_once(':')?;
     Some((host.parse().ok()?, port.parse().ok()?))
@@ -442,8 +444,16 @@ mod tests {
         assert_eq!(ends("tcp 192.0.2.1:80 <- 10.0.0.1:1024").unwrap(), v4);
         let v6 = ends("udp fe80::1[53] -> ::1[9]").unwrap();
         assert_eq!(v6, (17, ["fe80::1".to_owned(), "::1".to_owned()], [53, 9]));
-        for bad in ["tcp 10.0.0.1:1 192.0.2.1:80", "what 1.1.1.1 -> 2.2.2.2", "tcp ::1 -> 1.1.1.1", "tcp a -> b"] {
-            assert!(parse_key(bad).is_err(), "{bad}");
+        for (bad, why) in [
+            ("tcp 10.0.0.1:1 192.0.2.1:80", "pfctl_key_kill_states: key must be "),
+            ("what 1.1.1.1:1 -> 2.2.2.2:2", "invalid protocol: what"),
+            ("tcp 1.1.1.1:1 to 2.2.2.2:2", "invalid direction: to"),
+            ("tcp 1.1.1.1:1 -> b", "invalid host: b"),
+            ("tcp 1.1.1.1:1 -> 2.2.2.2:99999", "invalid host: 2.2.2.2:99999"),
+            ("tcp ::1[1] -> 1.1.1.1:1", "two address families"),
+        ] {
+            let said = parse_key(bad).unwrap_err().to_string();
+            assert!(said.starts_with(why), "{bad}: {said}");
         }
     }
 

@@ -9,7 +9,7 @@ use pfvm::image::{Entry, TableFlags};
 use pfvm::rule::{Addr, Af};
 use serde_json::{Value, json};
 
-use super::rules::DYNAMIC;
+use super::rules::{DYNAMIC, NO_ANCHOR};
 use super::{Done, Pf, addresses};
 use crate::link::{Entries, Feedback, Outcome, Tables, Trouble};
 use crate::out::{Out, ctime, now};
@@ -83,9 +83,6 @@ impl Pf<'_> {
         if matches!(op, TableOp::Add | TableOp::Replace) && self.table_create(path, name)? {
             return Ok(Done::GOOD);
         }
-        if op == TableOp::Replace && list.len() > api::MAX_ADDRESSES {
-            return self.table_replace_many(path, name, &list);
-        }
         let rows = self.feedback(path, name, op, &list)?;
         let count = |codes: &[u8]| rows.iter().filter(|r| codes.contains(&r.code)).count();
         let (added, deleted) = (count(&[feedback::ADDED]), count(&[feedback::DELETED]));
@@ -140,9 +137,13 @@ impl Pf<'_> {
         Ok(())
     }
 
-    /// Sends addresses in as many messages as it takes; only additions and deletions may take more than one.
+    /// Has something done to addresses, to all or none; what became of each, and what a replacement deleted behind them.
     fn feedback(&mut self, path: &str, name: &str, op: TableOp, list: &[Entry]) -> Outcome<Vec<FeedbackRow>> {
         let dry = self.command.options.dry_run;
+        // What a replacement deletes may be more than fits into an answer.
+        if op == TableOp::Replace || (op != TableOp::Test && list.len() > api::MAX_ADDRESSES) {
+            return self.feedback_of_many(path, name, op, list);
+        }
         let mut rows = Vec::with_capacity(list.len());
         // An empty list is sent too: the filter says whether there is such a table.
         let chunks: Vec<&[Entry]> = if list.is_empty() { vec![&[]] } else { list.chunks(api::MAX_ADDRESSES).collect() };
@@ -159,22 +160,20 @@ impl Pf<'_> {
         Ok(rows)
     }
 
-    /// A replacement too long for a message: uploaded, then done at once.
-    fn table_replace_many(&mut self, path: &str, name: &str, list: &[Entry]) -> Outcome<Done> {
+    /// Uploads addresses, has it done at once, fetches what came of it.
+    fn feedback_of_many(&mut self, path: &str, name: &str, op: TableOp, list: &[Entry]) -> Outcome<Vec<FeedbackRow>> {
         let dry = self.command.options.dry_run;
-        let ticket = self.link.upload(path, &addresses::encode(list))?;
-        let counted: api::Counted = self.link.ask(&Request::ReplaceAddresses { path, name, dry, ticket })?;
-        let size = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
-        let counts = [size(counted.added), size(counted.deleted), size(counted.changed)];
-        if self.out.json {
-            self.changed(counts, list.len());
-        } else {
-            self.replaced(counts);
-        }
-        if self.command.options.verbose > 0 {
-            self.out.warn("the list is too long to say what became of each address");
-        }
-        Ok(Done::GOOD)
+        let ticket = self.link.upload(&ticket_path(path, name), &addresses::encode(list))?;
+        let done = self.link.change(&Request::ChangeAddresses { path, name, op, dry, ticket });
+        let answer = done.and_then(|_| self.link.bytes(|offset| Request::Feedback { ticket, offset }));
+        // Without it the ticket goes with the connection.
+        let _ = self.link.change(&Request::Rollback { ticket });
+        let answer = answer?;
+        let (codes, gone) = answer.split_at_checked(list.len()).ok_or(Trouble::Nonsense("too few letters"))?;
+        let plain = codes.iter().map(|code| FeedbackRow { code: *code, entry: None });
+        let gone = addresses::decode(gone).ok_or(Trouble::Nonsense("addresses that are none"))?;
+        let gone = gone.iter().map(|e| FeedbackRow { code: feedback::DELETED, entry: Some(addresses::parts(e)) });
+        Ok(plain.chain(gone).collect())
     }
 
     /// `--json`: how many addresses came, went, changed, of those asked for.
@@ -343,6 +342,10 @@ impl Pf<'_> {
     pub(super) fn show_tables(&mut self) -> Outcome {
         let command = self.command;
         let path = command.options.anchor.trim_start_matches('/').to_owned();
+        if path != DYNAMIC && !self.has_anchor(&path)? {
+            self.out.warn(&format!("{NO_ANCHOR}."));
+            return Ok(());
+        }
         let (verbose, debug, below) = (command.options.verbose, command.options.debug, command.recurse);
         let (mut lines, mut documents) = (Vec::new(), Vec::new());
         let json = self.out.json;
@@ -372,10 +375,21 @@ impl Pf<'_> {
 
     /// `-F Tables`.
     pub(super) fn flush_tables(&mut self, path: &str) -> Outcome {
+        if !self.has_anchor(path)? {
+            self.out.warn(&format!("{NO_ANCHOR}."));
+            return Ok(());
+        }
         let n = self.link.change(&Request::FlushTables { path, dry: self.command.options.dry_run })?;
         self.result(&format!("{n} tables deleted"));
         Ok(())
     }
+}
+
+/// The path of a ticket for a table's addresses: of two clients that change one table the later begins anew the other's
+/// upload, and neither is in the way of rules.
+fn ticket_path(path: &str, name: &str) -> String {
+    let own = if path.is_empty() { format!("_table/{name}") } else { format!("_table/{path}/{name}") };
+    if own.len() <= api::MAX_PATH { own } else { path.to_owned() }
 }
 
 /// pfctl's words for what a table command cannot do (`pfr_strerror`).
