@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 use std::fmt::Write as _;
 
+use md5::{Digest, Md5};
 use pfvm::image::Image;
 use pfvm::verify::{DRIVER_BUDGET, Program, Reject};
 
@@ -154,6 +155,19 @@ fn read(
         config.anchors.push(crate::ruleset::Ruleset { path, ..loaded.main });
     }
     Some(config)
+}
+
+/// What `Checksum:` shows for an image that is loaded as the main ruleset: a digest of the rules as they read.
+#[must_use]
+pub fn checksum(image: &[u8]) -> [u8; 16] {
+    let mut digest = Md5::new();
+    if let Ok(image) = Image::parse(image) {
+        for rule in image.rules().filter(|rule| rule.ruleset.0 == 0) {
+            digest.update(image.text(rule.text));
+            digest.update([0]);
+        }
+    }
+    digest.finalize().into()
 }
 
 /// Code, image and verification of a configuration that was read, which must be for the target.

@@ -3,6 +3,7 @@
 use pfc::compile::{BUDGET, Options, compile};
 use pfc::facts::Facts;
 use pfc::source::Sources;
+use pfdriver::filter::{By as Loader, Unit};
 use pfdriver::log::{Log, SNAP};
 use pfdriver::trace::Trace;
 use pfsim::line::Line;
@@ -119,7 +120,7 @@ impl World {
         let mut rows = Vec::new();
         let next = self.host.log.rows(
             cursor,
-            &self.engine,
+            (&self.engine, &[]),
             |i| (i == 1).then_some("em0"),
             |row| {
                 if rows.len() == most {
@@ -191,12 +192,15 @@ fn a_translation_is_in_the_record_and_the_packet_as_it_came() {
     let line = Line::parse(DNS).unwrap();
     w.bytes(&mut line.bytes(), line.af(), line.dir);
     let mut seen = 0;
+    let by = Loader { uid: 1001, pid: 77 };
+    let units = [Unit { path: Vec::new(), image: Vec::new(), generation: 1, inserted: 0, by }];
     w.host.log.rows(
         0,
-        &w.engine,
+        (&w.engine, &units),
         |_| None,
         |row| {
             seen += 1;
+            assert_eq!((row.rule_uid, row.rule_pid), (1001, 77), "who loaded the rule");
             assert_eq!(row.bytes, line.bytes(), "not rewritten yet");
             assert_eq!(row.src.0.0[..4], [203, 0, 113, 9]);
             assert_eq!((row.dst.1, row.iface), (53, "?"));
@@ -217,7 +221,7 @@ fn refused_packets_are_logged_by_the_default_rule_and_cut_to_what_is_kept() {
     let mut seen = 0;
     w.host.log.rows(
         0,
-        &w.engine,
+        (&w.engine, &[]),
         |_| Some("em0"),
         |row| {
             seen += 1;

@@ -10,10 +10,13 @@ mod ring;
 pub use ring::Ring;
 
 use pfvm::engine::{Engine, LogRecord};
+use pfvm::exec::UnitId;
 use pfvm::packet::{DropReason, Packet};
 use pfvm::rule::{self, Addr, Af, Direction};
 use pfvm::state::pool::OutOfMemory;
 use pfvm::watch::{Action, LogRow};
+
+use crate::filter::{By, Unit};
 
 /// First bytes of a packet that are kept: headers of every kind, and a little more than pflogd keeps.
 pub const SNAP: usize = 128;
@@ -85,14 +88,18 @@ pub(crate) struct Named<'e> {
     pub label: &'e str,
     pub file: &'e str,
     pub line: u32,
+    /// The program it is in.
+    pub unit: Option<UnitId>,
 }
 
 /// The texts of the rule at a place, if it is the one with this stable id and its program is in force.
 pub(crate) fn name(engine: &Engine, place: u32, stable_id: u64) -> Option<Named<'_>> {
     let entry = engine.rules.get(place).filter(|e| e.live && e.rule.stable_id == stable_id)?;
-    let program = engine.programs().get(usize::from(entry.site?.unit.0))?;
+    let unit = entry.site?.unit;
+    let program = engine.programs().get(usize::from(unit.0))?;
     let rule = &entry.rule;
     Some(Named {
+        unit: Some(unit),
         nr: rule.nr,
         anchor: program.ruleset(rule.ruleset).map_or("", |r| program.text(r.path)),
         text: program.text(rule.text),
@@ -136,17 +143,17 @@ impl Log {
     }
 
     /// Gives rows from a cursor on until `give` says no; the cursor of the next one. 0 is the oldest there is,
-    /// `u64::MAX` what comes from now on.
+    /// `u64::MAX` what comes from now on. `units` are those of the programs in force, which say who loaded a rule.
     pub fn rows<'e>(
         &mut self,
         cursor: u64,
-        engine: &'e Engine,
+        (engine, units): (&'e Engine, &[Unit]),
         iface: impl Fn(u16) -> Option<&'e str>,
         mut give: impl FnMut(&LogRow<'_>) -> bool,
     ) -> u64 {
         let mut at = self.ring.from(cursor);
         while let Some(record) = self.ring.get(at) {
-            if !give(&row(at, record, engine, &iface)) {
+            if !give(&row(at, record, (engine, units), &iface)) {
                 break;
             }
             at = at.saturating_add(1);
@@ -171,11 +178,13 @@ impl Log {
 fn row<'r, 'e: 'r>(
     seq: u64,
     record: &'r Record,
-    engine: &'e Engine,
+    (engine, units): (&'e Engine, &[Unit]),
     iface: &impl Fn(u16) -> Option<&'e str>,
 ) -> LogRow<'r> {
     let r = &record.about;
     let named = name(engine, r.rule, record.stable_id).unwrap_or_default();
+    let unit = named.unit.and_then(|unit| units.get(usize::from(unit.0)));
+    let by = unit.map_or(By::default(), |unit| unit.by);
     let (rule, subrule) = match r.anchor_nr {
         Some(anchor) => (anchor, r.nr),
         None => (r.nr, u32::MAX),
@@ -195,8 +204,8 @@ fn row<'r, 'e: 'r>(
         subrule,
         uid: r.owner.filter(|_| r.user).map_or(u32::MAX, |(uid, _)| uid),
         pid: u32::MAX,
-        rule_uid: 0,
-        rule_pid: 0,
+        rule_uid: by.uid,
+        rule_pid: by.pid,
         src: r.src,
         dst: r.dst,
         len: record.len,

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use pfc::compile::{Options, compile};
+use pfc::compile::{Options, checksum, compile};
 use pfc::facts::live::{File, Live, Source};
 use pfc::facts::{Facts, IFNAMSIZ, Interface};
 use pfc::source::Sources;
@@ -148,7 +148,8 @@ pub(crate) fn loading(path: &Path, facts: &Facts, budget: u32) -> Result<Loading
 
 /// Puts rules in force; the generation.
 pub(crate) fn load(filter: &mut Filter<Unix>, loading: Loading) -> Result<u64, String> {
-    let loaded = filter.load(vec![loading], How::default());
+    let checksum = Some(checksum(&loading.unit.image));
+    let loaded = filter.load(vec![loading], How { checksum, ..How::default() });
     loaded.map(|(generation, _)| generation).map_err(|why| format!("rules: {why:?}"))
 }
 

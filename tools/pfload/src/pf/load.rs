@@ -4,7 +4,6 @@
 
 use std::io::IsTerminal;
 
-use md5::{Digest, Md5};
 use pfc::compile;
 use pfc::diag;
 use pfc::facts::Facts;
@@ -13,7 +12,6 @@ use pfc::ruleset::Config;
 use pfc::source::Sources;
 use pfc::target::{self, Target};
 use pfvm::api::{After, HostKind, Request, Ticket};
-use pfvm::image::Image;
 use serde_json::json;
 
 use super::{Pf, addresses};
@@ -137,22 +135,10 @@ fn upload_and_commit(
     for (path, image) in images {
         tickets.push(link.upload(path, image)?);
         if path.is_empty() {
-            sum = checksum(image);
+            sum = compile::checksum(image);
         }
     }
     let bytes: Vec<u8> = tickets.iter().flat_map(|t| t.to_le_bytes()).collect();
     let request = Request::Commit { tickets: &bytes, after, confirm, checksum: sum };
     Ok(link.ask::<Ticket>(&request)?.number)
-}
-
-/// What `Checksum:` shows: a digest of the main rules as they read.
-fn checksum(image: &[u8]) -> [u8; 16] {
-    let mut digest = Md5::new();
-    if let Ok(image) = Image::parse(image) {
-        for rule in image.rules().filter(|rule| rule.ruleset.0 == 0) {
-            digest.update(image.text(rule.text));
-            digest.update([0]);
-        }
-    }
-    digest.finalize().into()
 }
