@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use pfvm::engine::load::label_digest;
 use pfvm::exec::UnitId;
+use pfvm::host::Host;
 use pfvm::rule::{Addr, Af};
 use pfvm::state::key::{Idx, KeySide};
 use pfvm::state::record::FLOATING;
@@ -120,8 +121,15 @@ impl Player<'_> {
         None
     }
 
+    /// The second it is, as the engine counts.
+    fn second(&self) -> u32 {
+        u32::try_from(self.world.sim.now_ms() / 1000).unwrap_or(u32::MAX)
+    }
+
     fn table(&mut self, name: &str, op: &str, addrs: &[&str]) -> Option<String> {
+        let now = self.second();
         let tables = &mut self.world.engine.tables;
+        tables.all.clock(now);
         let persist = pfvm::image::TableFlags::PERSIST;
         let found = tables.named(b"", name.as_bytes()).map(|n| n.slot);
         let slot = match (found, op) {
@@ -159,20 +167,18 @@ impl Player<'_> {
         None
     }
 
-    /// Deletes entries that have not been cleared for so many seconds.
+    /// Deletes entries that came in, or were cleared, more than so many seconds ago.
     fn expire(&mut self, slot: pfvm::table::Slot, args: &[&str]) {
-        // Entries carry no time of their own: all that were there at the start of the story are old.
-        let _ = args;
-        let all: Vec<Entry> = self
-            .world
-            .engine
-            .tables
-            .all
+        let Some(age) = args.first().and_then(|a| a.parse::<u32>().ok()) else { return };
+        let now = self.second();
+        let tables = &mut self.world.engine.tables.all;
+        let old: Vec<Entry> = tables
             .entries(slot)
+            .filter(|v| now.saturating_sub(v.born) > age)
             .map(|v| Entry { not: v.not, ..Entry::new(v.af, v.addr, v.prefix) })
             .collect();
-        for e in all {
-            let _ = self.world.engine.tables.all.delete(slot, &e);
+        for e in old {
+            let _ = tables.delete(slot, &e);
         }
     }
 
@@ -248,5 +254,26 @@ impl Player<'_> {
     pub(super) fn unit_of(&self, path: &str) -> Option<UnitId> {
         let at = self.paths.iter().position(|p| p == path)?;
         Some(UnitId(u16::try_from(at).ok()?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pfc::osfp::{Fingerprints, SEED};
+    use serde_json::{from_value, json};
+
+    use super::*;
+
+    #[test]
+    fn entries_expire_by_their_age() {
+        let story = json!({ "name": "x", "rules": "pass\n", "interfaces": [], "routes": [], "steps": [] });
+        let story = from_value(story).unwrap();
+        let prints = Fingerprints::parse("pf.os", SEED).0;
+        let mut player = Player::of(&story, &prints).unwrap();
+        for (t, args) in [(0, "add 10.0.0.1"), (10, "add 10.0.0.2"), (12, "expire 5")] {
+            let step = from_value(json!({ "t": t, "op": "pfctl", "args": format!("-t x -T {args}") })).unwrap();
+            player.act(&step).unwrap();
+        }
+        assert_eq!(player.pfctl("-t x -T show").as_deref(), Some("   10.0.0.2\n"));
     }
 }
