@@ -2,7 +2,7 @@
 
 use crate::memory;
 use pfvm::engine::ifaces::Live;
-use pfvm::engine::{Carried, Engine, Seen, default_options};
+use pfvm::engine::{Carried, Engine, LogRecord, Seen, default_options};
 use pfvm::host::{Hop, Host, Random};
 use pfvm::image::Image;
 use pfvm::packet::{Packet, PktMeta};
@@ -64,5 +64,16 @@ impl Host for Chance {
     }
     fn send(&mut self, packet: &[u8], _: Af, _: bool, _: u16) {
         memory::take(packet);
+    }
+    fn log(&mut self, record: &LogRecord, packet: &Packet<'_>) {
+        let mut head = [0; 128];
+        let kept = packet.len().min(head.len());
+        if let Some(kept) = head.get_mut(..kept)
+            && packet.read(0, kept)
+        {
+            memory::take(kept);
+        }
+        memory::take(&record.nr.to_le_bytes());
+        memory::take(&record.src.0.0);
     }
 }
