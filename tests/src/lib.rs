@@ -2,8 +2,10 @@
 
 mod answers;
 mod built;
+pub mod daemon;
 pub mod decide;
 pub mod desk;
+pub mod documents;
 pub mod fuzz;
 pub mod lab;
 pub mod live;

@@ -258,7 +258,7 @@ fn take_long(name: &str, value: String, command: &mut Command) -> Result<(), Sto
         _ => {
             let ours = "\t[--host-facts file] [--confirm seconds] [--kill-changed | --reeval]\n\
                         \t[--frames] [--json] [--version]\n";
-            return Err(Stop::Say(format!("{USAGE}{ours}")));
+            return Err(Stop::Say(format!("{USAGE}{ours}{}", crate::verbs::summary())));
         }
     }
     Ok(())

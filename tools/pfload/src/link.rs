@@ -134,7 +134,14 @@ impl Link {
         let stream = connect(device).map_err(|why| Trouble::Open { device: device.to_owned(), why })?;
         let welcome = Welcome { version: API_VERSION, rights: Rights::None, host: api::HostKind::Test, generation: 0 };
         let mut link = Link { stream, out: vec![0; MAX_MESSAGE], reply: Vec::new(), welcome };
-        link.welcome = link.ask(&Request::Hello { version: API_VERSION })?;
+        link.welcome = match link.ask(&Request::Hello { version: API_VERSION }) {
+            // As where the device itself may not be opened.
+            Err(why) if why.is(api::Code::Denied) => {
+                let why = io::Error::new(io::ErrorKind::PermissionDenied, "Permission denied");
+                return Err(Trouble::Open { device: device.to_owned(), why });
+            }
+            answer => answer?,
+        };
         if link.welcome.rights == Rights::None {
             let why = io::Error::new(io::ErrorKind::PermissionDenied, "Permission denied");
             return Err(Trouble::Open { device: device.to_owned(), why });

@@ -282,35 +282,55 @@ impl Pf<'_> {
         Ok(())
     }
 
-    /// `-s queue`: the definitions. No host of this filter schedules, so there is nothing to count.
+    /// `-s queue`. No host of this filter schedules: packets leave at once, and the counters of queues stay at zero.
     pub(super) fn show_queues(&mut self) -> Outcome {
+        let (verbose, debug) = (self.command.options.verbose, self.command.options.debug);
+        let queues = self.queues()?;
+        if self.out.json {
+            let row = |q: &Queue| json!({ "name": q.name, "text": q.text, "default": q.default });
+            self.document("queues", queues.iter().map(row).collect());
+            return Ok(());
+        }
+        let show =
+            |queues: &[Queue], again| queues.iter().map(|q| q.lines(verbose > 0, debug, again)).collect::<String>();
+        self.section("QUEUES:", &show(&queues, false));
+        let mut left = queues;
+        // pfctl goes on until it is interrupted.
+        while verbose > 1 && !left.is_empty() && self.command.show != Some("all") {
+            self.out.put("\n");
+            self.out.flush();
+            std::thread::sleep(QUEUES_AGAIN);
+            left = self.queues()?;
+            self.out.put(&show(&left, true));
+        }
+        Ok(())
+    }
+
+    fn queues(&mut self) -> Outcome<Vec<Queue>> {
         let book = super::book::Book::read(&mut self.link)?;
         if !book.is_loaded("") {
-            if self.out.json {
-                self.document("queues", json!([]));
-            }
-            return Ok(());
+            return Ok(Vec::new());
         }
         let bytes = self.link.bytes(|offset| Request::Section { path: "", section: None, offset })?;
         let image = Image::parse(&bytes).map_err(|_| Trouble::Nonsense("an image that does not read back"))?;
         let wanted = self.command.interface.as_deref();
         let ifaces: Vec<&str> = image.ifaces().map(|at| image.text(at)).collect();
-        let (mut out, mut documents) = (String::new(), Vec::new());
-        for queue in image.queues() {
+        let mut queues = Vec::new();
+        for (queue, nr) in image.queues().zip(1_u32..) {
             let iface = queue.iface.and_then(|i| ifaces.get(usize::from(i.0)).copied());
             let text = image.text(queue.text);
             if text.is_empty() || wanted.is_some_and(|w| iface.is_some_and(|i| i != w)) {
                 continue;
             }
-            documents.push(json!({ "name": image.text(queue.name), "text": text, "default": queue.default }));
-            let _ = writeln!(out, "{text}");
+            queues.push(Queue {
+                ids: [nr, queue.parent.map_or(0, |p| u32::from(p.0).saturating_add(1))],
+                name: image.text(queue.name).to_owned(),
+                text: text.to_owned(),
+                iface: iface.unwrap_or_default().to_owned(),
+                default: queue.default,
+            });
         }
-        if self.out.json {
-            self.document("queues", Value::Array(documents));
-        } else {
-            self.section("QUEUES:", &out);
-        }
-        Ok(())
+        Ok(queues)
     }
 
     /// `-s osfp`: the names of the fingerprint file.
@@ -332,6 +352,42 @@ impl Pf<'_> {
             self.out.put(&text);
         }
         Ok(())
+    }
+}
+
+/// How long `-s queue -vv` waits between two looks.
+const QUEUES_AGAIN: std::time::Duration = std::time::Duration::from_secs(5);
+/// Packets a queue holds unless it says otherwise (`DEFAULT_QLIMIT`).
+const QLIMIT: &str = "50";
+
+/// A queue's definition.
+struct Queue {
+    /// Its number and its parent's, from 1; 0 where there is none.
+    ids: [u32; 2],
+    name: String,
+    text: String,
+    iface: String,
+    default: bool,
+}
+
+impl Queue {
+    /// Its lines; `again` when it is not the first look.
+    fn lines(&self, verbose: bool, debug: bool, again: bool) -> String {
+        let mut out = format!("{}\n", self.text);
+        if verbose {
+            let mut words = self.text.split_whitespace().skip_while(|w| *w != "qlimit");
+            let limit = words.nth(1).unwrap_or(QLIMIT);
+            let _ = writeln!(out, "  [ pkts: {0:>10}  bytes: {0:>10}  dropped pkts: {0:>6} bytes: {0:>6} ]", 0);
+            let _ = writeln!(out, "  [ qlength: {:>3}/{limit:>3} ]", 0);
+            if again {
+                let _ = writeln!(out, "  [ measured: {:>7.1} packets/s, 0 b/s ]", 0.0);
+            }
+        }
+        if debug {
+            let [nr, parent] = self.ids;
+            let _ = writeln!(out, "  [ qid={nr} parent_qid={parent} ifname={}]", self.iface);
+        }
+        out
     }
 }
 

@@ -253,6 +253,11 @@ impl Pf<'_> {
 }
 
 impl Trouble {
+    /// Whether somebody is there who does not talk to us.
+    pub(crate) fn is_denied(&self) -> bool {
+        matches!(self, Trouble::Open { why, .. } if why.kind() == ErrorKind::PermissionDenied)
+    }
+
     /// Whether nobody is there to talk to.
     pub(crate) fn is_absent(&self) -> bool {
         matches!(self, Trouble::Open { why, .. } if matches!(why.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused))

@@ -6,6 +6,7 @@ use pfc::facts::Facts;
 use pfvm::api::Net;
 use pfvm::rule::{Addr, Af};
 
+use crate::command::number;
 use crate::link::{Outcome, Trouble};
 
 /// The name of an address, from the machine's own list of hosts. Nobody outside is asked.
@@ -40,16 +41,17 @@ pub(crate) fn networks(text: &str, facts: &Facts) -> Outcome<Vec<Net>> {
     if found.is_empty() {
         return Err(Trouble::Here(format!("getaddrinfo: no address associated with name: {bare}")));
     }
-    found.into_iter().map(|addr| network(addr, bits, text)).collect()
+    found.into_iter().map(|addr| network(addr, bits)).collect()
 }
 
-fn network(addr: IpAddr, bits: Option<&str>, text: &str) -> Outcome<Net> {
-    let full = if addr.is_ipv4() { 32 } else { 128 };
+fn network(addr: IpAddr, bits: Option<&str>) -> Outcome<Net> {
+    let full: u8 = if addr.is_ipv4() { 32 } else { 128 };
     let prefix = match bits {
         None => full,
-        Some(bits) => match bits.parse::<u8>() {
-            Ok(n) if n <= full => n,
-            _ => return Err(Trouble::Here(format!("prefix too long: {text}"))),
+        Some(bits) => match number(bits, 0, full.into()).map(u8::try_from) {
+            Ok(Ok(n)) => n,
+            Err(what) => return Err(Trouble::Here(format!("prefix is {what}: {bits}"))),
+            Ok(Err(_)) => full,
         },
     };
     let (af, addr) = octets(addr);
@@ -80,7 +82,7 @@ mod tests {
         let list = |text: &str| networks(text, &facts).map(|n| n.iter().map(|n| (n.af, n.prefix)).collect::<Vec<_>>());
         assert_eq!(list("two").unwrap(), [(Af::Inet, 32), (Af::Inet6, 128)]);
         assert_eq!(list("0.0.0.0/0").unwrap(), [(Af::Inet, 0)]);
-        assert_eq!(list("10.0.0.0/33").unwrap_err().to_string(), "prefix too long: 10.0.0.0/33");
+        assert_eq!(list("10.0.0.0/33").unwrap_err().to_string(), "prefix is too large: 33");
         assert!(list("nowhere").is_err());
     }
 

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use pfc::facts::{Facts, Transport};
 use pfc::print::listing::{Listing, Mark, SKIPS, Skip};
-use pfvm::api::Request;
+use pfvm::api::{Code, Request};
 use pfvm::image::TableFlags;
 use serde_json::{Value, json};
 
@@ -215,6 +215,9 @@ struct Listed<'a> {
     services: Option<&'a Facts>,
 }
 
+/// pfctl's words for an anchor there is none of; after a table command with a full stop.
+pub(super) const NO_ANCHOR: &str = "Anchor does not exist";
+
 /// Calls deeper than this are not followed; pf allows no more.
 const DEPTH: usize = 64;
 
@@ -225,7 +228,9 @@ impl Pf<'_> {
         let book = Book::read(&mut self.link)?;
         let path = command.options.anchor.trim_start_matches('/').to_owned();
         if !book.exists(&path) {
-            return Err(Trouble::Here("Anchor does not exist.".into()));
+            // pfctl says so and ends well.
+            self.out.warn(NO_ANCHOR);
+            return Ok(());
         }
         let counts = if self.numbers() { counts(&mut self.link)? } else { Counts::new() };
         let services = if command.options.port_names { Some(self.facts()?.clone()) } else { None };
@@ -332,9 +337,23 @@ impl Pf<'_> {
             );
         }
         for path in paths {
-            self.link.change(&Request::ZeroRules { path: &path })?;
+            match self.link.change(&Request::ZeroRules { path: &path }) {
+                Err(why) if why.is(Code::NotFound) => self.out.warn(NO_ANCHOR),
+                done => drop(done?),
+            }
         }
         Ok(())
+    }
+
+    /// Whether somebody speaks of an anchor.
+    pub(super) fn has_anchor(&mut self, path: &str) -> Outcome<bool> {
+        if path.is_empty() {
+            return Ok(true);
+        }
+        match self.link.send(&Request::Rulesets { under: path, cursor: 0 }) {
+            Err(why) if why.is(Code::NotFound) => Ok(false),
+            done => done.map(|_| true),
+        }
     }
 
     /// `-s Anchors`.
@@ -342,8 +361,7 @@ impl Pf<'_> {
         let book = Book::read(&mut self.link)?;
         let path = self.command.options.anchor.trim_start_matches('/').to_owned();
         if !book.exists(&path) {
-            self.out.say(&format!("Anchor '{path}' not found."));
-            return Err(Trouble::Here(String::new()));
+            return Err(Trouble::Here(NO_ANCHOR.into()));
         }
         let mut names = Vec::new();
         anchors(&book, &path, self.command.options.verbose > 0, &mut names);

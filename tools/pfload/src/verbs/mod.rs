@@ -80,11 +80,37 @@ enum Verb {
     Man(pages::Man),
 }
 
-/// Whether a command line is one of ours: a word comes first, and the program is not called pfctl.
+/// Whether a command line is one of ours: a word comes first, or after the options every word takes, and the program is
+/// not called pfctl.
 pub(crate) fn wanted(program: &str, args: &[String]) -> bool {
     let name = std::path::Path::new(program).file_stem().map(|n| n.to_string_lossy().into_owned());
-    let first = args.first().is_some_and(|arg| !arg.is_empty() && !arg.starts_with('-'));
-    first && name.as_deref() != Some("pfctl")
+    if name.as_deref() == Some("pfctl") {
+        return false;
+    }
+    let is_word = |arg: &str| !arg.is_empty() && !arg.starts_with('-');
+    let mut rest = args.iter().map(String::as_str);
+    let first = rest.clone().next();
+    while let Some(arg) = rest.next() {
+        match arg {
+            "-p" | "--device" => drop(rest.next()),
+            "--json" | "-q" | "--quiet" => {}
+            glued if glued.starts_with("--device=") || (glued.starts_with("-p") && glued.len() > 2) => {}
+            word if !is_word(word) => return false,
+            // A stray word that is none of ours is for pfctl's letters to complain about, unless it comes first.
+            word => return first == Some(word) || Words::command().get_subcommands().any(|s| s.get_name() == word),
+        }
+    }
+    false
+}
+
+/// The words, a line each.
+pub(crate) fn summary() -> String {
+    let mut out = "       pfload [-p device] [-q] [--json] word ...\n".to_owned();
+    for verb in Words::command().get_subcommands() {
+        let about = verb.get_about().map(ToString::to_string).unwrap_or_default();
+        out += &format!("\t{:<12} {about}\n", verb.get_name());
+    }
+    out + "\t`pfload word --help` tells what each takes\n"
 }
 
 /// Carries out a command line that begins with a word.
@@ -127,6 +153,11 @@ fn fail(out: &mut Out, why: &Trouble) {
     let line = why.to_string();
     if !line.is_empty() {
         out.say(&format!("pfload: {line}"));
+    }
+    if why.is_denied() {
+        out.say(
+            "pfload: this filter answers root, members of pfd's --group, and to look, of its --read-group: be one of them",
+        );
     }
     if why.is_absent() {
         out.say(
@@ -216,6 +247,9 @@ mod tests {
         assert!(wanted("/usr/bin/pfload", &args("status")));
         assert!(!wanted("/usr/sbin/pfctl", &args("status")));
         assert!(!wanted("pfload", &args("-sr")));
+        assert!(wanted("pfload", &args("-p sock --json status")) && wanted("pfload", &args("-psock top")));
+        assert!(!wanted("pfload", &args("-p sock stray")) && !wanted("pfctl", &args("-p sock status")));
+        assert!(!wanted("pfload", &args("-p sock -t tab -T add status")));
         assert!(!wanted("pfload", &[]));
     }
 
