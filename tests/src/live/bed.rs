@@ -99,8 +99,14 @@ impl Bed {
         Self { pfd: None, client, filter, router, server, folder: TempDir::new().expect("a folder") }
     }
 
-    /// Starts the filter on both interfaces.
-    fn start(&mut self, plan: Plan, rules: &str) {
+    /// Starts the filter on both interfaces; one that runs is ended first.
+    ///
+    /// # Panics
+    /// When it does not come to answer.
+    pub fn start(&mut self, plan: Plan, rules: &str) {
+        if let Some(mut pfd) = self.pfd.take() {
+            assert!(pfd.ends_by("TERM"), "pfd goes on:\n{}", self.log());
+        }
         let file = self.write("pf.conf", rules);
         let line = format!(
             "env PFD_RUN={} {} -p {} --rules {} --attach int0 --attach ext0 {} >{} 2>&1",
