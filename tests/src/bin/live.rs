@@ -1,11 +1,13 @@
 //! Live figures and the long form of the endurance test, in network namespaces (root).
 //!
-//! `cargo run --release -p tests --bin live -- figures [SECONDS]` or `… -- endurance [SECONDS]`.
+//! `cargo run --release -p tests --bin live -- figures [SECONDS]`, `… -- endurance [SECONDS]` or
+//! `… -- reloads [TIMES [RULES]]`.
 
 use std::process::ExitCode;
 
 use tests::live::endure::endure;
 use tests::live::figures::figures;
+use tests::live::reloads::reloads;
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -26,8 +28,22 @@ fn main() -> ExitCode {
             }
             None => return ExitCode::FAILURE,
         },
+        Some("reloads") => {
+            let number = |at: usize| words.get(at).and_then(|n| n.parse().ok());
+            match reloads(number(1).unwrap_or(1000), number(2).unwrap_or(10_000)) {
+                Some(result) => {
+                    print!("{result}");
+                    let complaints = result.complaints();
+                    complaints.iter().for_each(|c| println!("wrong: {c}"));
+                    if !complaints.is_empty() {
+                        return ExitCode::FAILURE;
+                    }
+                }
+                None => return ExitCode::FAILURE,
+            }
+        }
         _ => {
-            eprintln!("live: `figures [SECONDS]` or `endurance [SECONDS]`");
+            eprintln!("live: `figures [SECONDS]`, `endurance [SECONDS]` or `reloads [TIMES [RULES]]`");
             return ExitCode::from(2);
         }
     }

@@ -9,6 +9,7 @@ mod bed;
 pub mod endure;
 pub mod figures;
 pub mod guide;
+pub mod reloads;
 mod space;
 mod wire;
 
