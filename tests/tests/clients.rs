@@ -13,7 +13,7 @@ use pfvm::api::{
 use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
 use tests::daemon::{Daemon, Wire, framed, until};
 use tests::desk::image;
-use tests::live::program;
+use tests::program;
 
 fn daemon(options: &[&str]) -> Daemon {
     Daemon::start(&program("pfd"), options)

@@ -17,8 +17,9 @@ use std::time::{Duration, Instant};
 
 use rustix::net::sockopt::set_socket_recv_buffer_size_force;
 
-use super::bed::{Bed, Plan, program};
+use super::bed::{Bed, Plan};
 use super::space::{Space, until};
+use crate::program;
 
 /// Port of the stream.
 const STREAM: u16 = 4000;
