@@ -1,6 +1,7 @@
-//! A filter: the engine with what it knows of its host and what it has made. One lock guards all of it.
+//! A filter: the engine with what it knows of its host and what it has made. One lock guards all of it ([`crate::lock`]).
 //!
-//! Packets go through [`Filter::process`]; once a second [`Filter::tick`] lets time pass. Control loads rules
+//! Packets go through [`Filter::process`], those of known states also through [`Filter::pass_known`], which several
+//! processors may do at once; once a second [`Filter::tick`] lets time pass. Control loads rules
 //! ([`Filter::load`]) that were parsed and verified outside the lock; the swap itself is the engine's.
 //!
 //! A load may be bound to a confirmation: until it comes, the programs it replaced are kept, and when it does not come in
@@ -14,7 +15,7 @@ use alloc::vec::Vec;
 use pfvm::api::After;
 use pfvm::engine::load::{Fresh, LoadError, Surroundings};
 use pfvm::engine::log::LogRecord;
-use pfvm::engine::{Arriving, BATCH, Carried, Engine, Outcome, Seen, default_options};
+use pfvm::engine::{Arriving, BATCH, Carried, Engine, Outcome, Scratch, Seen, default_options};
 use pfvm::exec::UnitId;
 use pfvm::host::{Hop, Host, Random};
 use pfvm::image::TableKind;
@@ -243,6 +244,35 @@ impl<P: Platform> Filter<P> {
     pub fn split(&mut self) -> (&mut Engine, Surface<'_, P>) {
         let Self { engine, facts, platform, outbox, log, .. } = self;
         (engine, Surface { facts, platform, outbox, log })
+    }
+
+    /// Decides about a packet of a known state, for who shares the filter; see [`Engine::pass_known`]. `None`: nothing has
+    /// changed, [`Filter::process`] is wanted.
+    pub fn pass_known(
+        &self,
+        pkt: &mut Packet<'_>,
+        meta: &PktMeta,
+        seen: Seen,
+        carried: Carried,
+        scratch: &mut Scratch,
+    ) -> Option<Outcome> {
+        if self.trace.is_armed() {
+            return None;
+        }
+        self.engine.pass_known(pkt, meta, seen, carried, scratch, self.platform.now_ms())
+    }
+
+    /// Decides about the first packets of a batch likewise and gives their number; see [`Engine::pass_known_batch`].
+    pub fn pass_known_batch(
+        &self,
+        batch: &mut [Arriving<'_, '_>],
+        scratch: &mut Scratch,
+        done: impl FnMut(usize, &Outcome),
+    ) -> usize {
+        if self.trace.is_armed() {
+            return 0;
+        }
+        self.engine.pass_known_batch(batch, scratch, self.platform.now_ms(), done)
     }
 
     /// Decides about a packet; see [`Engine::process`].

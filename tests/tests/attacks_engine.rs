@@ -48,7 +48,7 @@ fn alive(lab: &mut Lab, port: u16, outside: &str) -> bool {
 /// Progress, timeouts and expiry of all states: what an attack may not change.
 fn standing(engine: &Engine) -> Vec<(PeerState, PeerState, StateTimeout, u32)> {
     let t = &engine.table;
-    t.iter().filter_map(|s| t.get(s)).map(|s| (s.src.state, s.dst.state, s.timeout(), engine.expires(s))).collect()
+    t.iter().filter_map(|s| t.get(s)).map(|s| (s.src().state, s.dst().state, s.timeout(), engine.expires(s))).collect()
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn a13_a_challenge_does_not_move_a_closing_connection_on() {
             .table
             .iter()
             .filter_map(|s| lab.engine.table.get(s))
-            .map(|s| (s.src.state, s.dst.state, s.timeout()))
+            .map(|s| (s.src().state, s.dst().state, s.timeout()))
             .collect::<Vec<_>>()
     };
     let before = fate(&lab);

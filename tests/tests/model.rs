@@ -215,7 +215,7 @@ impl Model {
         for slot in e.table.iter() {
             let (Some(s), Some(wire)) = (e.table.get(slot), e.table.key(slot, KeySide::Wire)) else { continue };
             let port = wire.end(Idx::source(s.direction())).1;
-            theirs.push((port, s.packets, [s.src.state.0, s.dst.state.0]));
+            theirs.push((port, s.packets(), [s.src().state.0, s.dst().state.0]));
         }
         let mut ours: Vec<_> = self.flows.values().map(|k| (k.port, k.packets, k.sides)).collect();
         theirs.sort_unstable();
@@ -240,7 +240,7 @@ impl Model {
         }
         let last = e.rules.live(pfvm::exec::UnitId(0)).last().and_then(|p| e.rules.get(*p)).ok_or("no rules")?;
         let mine = self.flows.values().filter(|k| k.load == self.load).count();
-        let rule = (last.states as usize, last.packets[0] + last.packets[1]);
+        let rule = (last.states as usize, last.packets().iter().sum::<u64>());
         if rule != (mine, self.passed) {
             return Err(format!("rule: states and packets {rule:?}, wanted {:?}", (mine, self.passed)));
         }

@@ -1,9 +1,9 @@
 //! The packet path as a whole: it never allocates, a batch is what its packets are one by one, and no packet pays for
 //! the size of a table.
 
-use pfvm::engine::{Arriving, Carried, Outcome, Verdict};
+use pfvm::engine::{Arriving, Carried, Outcome, Scratch, Verdict};
 use pfvm::packet::{Packet, PktMeta};
-use tests::mixed::{Bench, Given, LONGEST, Numbers, RULES, Traffic};
+use tests::mixed::{Bench, EM0, EM1, Given, LONGEST, Numbers, RULES, Traffic};
 use tests::sys::{Failing, with_allocations};
 
 #[global_allocator]
@@ -100,7 +100,8 @@ fn looks(b: &Bench) -> Vec<String> {
     let states = e.table.iter().map(|s| format!("{s} {:?} {:?}", e.table.get(s), e.table.id(s)));
     let nodes = e.nodes.iter().map(|n| format!("{n:?}"));
     let rules = e.rules.live(pfvm::exec::UnitId(0)).iter().map(|p| format!("{:?}", e.rules.get(*p)));
-    let rest = format!("{:?} {:?} {} {}", e.counters, e.table.counters(), b.host.sends, b.host.logs);
+    let ifaces = [EM0, EM1].map(|i| e.ifaces.counters(i));
+    let rest = format!("{:?} {:?} {ifaces:?} {} {}", e.counters, e.table.counters(), b.host.sends, b.host.logs);
     states.chain(nodes).chain(rules).chain([rest]).collect()
 }
 
@@ -144,6 +145,71 @@ fn a_batch_is_what_its_packets_are_one_by_one() {
     }
     assert_eq!(looks(&one), looks(&many));
     assert!(one.engine.table.counters()[1] > 3000);
+}
+
+#[test]
+fn who_shares_the_engine_decides_the_same() {
+    // One packet after the other, alone; the same with the engine shared where that will do; and so in batches.
+    let rules = RULES.replace("match in all scrub", "match in on em1 proto udp scrub").replace(" sticky-address", "");
+    let [mut alone, mut shared, mut many] = [7; 3].map(|seed| Bench::new(&rules, seed));
+    let (mut traffic, mut numbers) = (Traffic::new(29), Numbers(5));
+    let mut scratch = Scratch::new().unwrap();
+    let (meta, mut known, mut batched) = (PktMeta::default(), 0, 0);
+    for _ in 0..2500 {
+        let count = 1 + numbers.below(70) as usize;
+        let given: Vec<Given> = (0..count).map(|_| traffic.packet()).collect();
+        let carried = |i: usize| Carried { tag: u16::from(i % 7 == 3), generated: i % 31 == 30, ..Carried::default() };
+        let mut windows: Vec<Vec<u8>> =
+            given.iter().map(|g| [&[0; Packet::HEADROOM][..], &g.bytes[..g.len]].concat()).collect();
+        let mut packets: Vec<Packet<'_>> =
+            windows.iter_mut().filter_map(|w| Packet::new(w, Packet::HEADROOM, &[])).collect();
+        let mut arriving: Vec<Arriving<'_, '_>> = packets
+            .iter_mut()
+            .zip(&given)
+            .enumerate()
+            .map(|(i, (pkt, g))| Arriving { pkt, meta: &meta, seen: g.seen, carried: carried(i) })
+            .collect();
+        let (mut room, mut outcomes) = (vec![0; 70_000], Vec::new());
+        let mut from = 0;
+        while from < count {
+            // A share of the engine up to a packet that wants it alone; then that packet, and a share again.
+            let rest = &mut arriving[from..];
+            from += many.engine.pass_known_batch(rest, &mut scratch, many.host.ms, |i, o| {
+                assert_eq!(from + i, outcomes.len());
+                outcomes.push((*o, None));
+                batched += 1;
+            });
+            let Some(next) = arriving.get_mut(from..).and_then(|rest| rest.get_mut(..1)) else { break };
+            many.engine.process_batch(next, &mut room, &mut many.host, |_, o, whole| {
+                outcomes.push((*o, whole.map(<[u8]>::to_vec)));
+            });
+            from += 1;
+        }
+        assert_eq!(outcomes.len(), count);
+        for (i, (g, (outcome, whole))) in given.iter().zip(&outcomes).enumerate() {
+            let (mut a, mut b) = (*g, *g);
+            let out = alone.one(&mut a, carried(i));
+            let other = match shared.known(&mut b, carried(i)) {
+                Some(out) => {
+                    known += 1;
+                    out
+                }
+                None => shared.one(&mut b, carried(i)),
+            };
+            assert_eq!((out, out), (other, *outcome));
+            assert_eq!(a.bytes[..a.len], b.bytes[..b.len]);
+            let bytes = whole.as_deref().unwrap_or_else(|| packets[i].window());
+            assert_eq!(a.bytes[..a.len], bytes[..bytes.len().min(LONGEST)]);
+            traffic.after(&a, &out, &alone.host);
+        }
+        for b in [&mut alone, &mut shared, &mut many] {
+            b.host.ms += 300;
+            b.engine.tick(&mut b.host);
+        }
+    }
+    assert_eq!(looks(&alone), looks(&shared));
+    assert_eq!(looks(&alone), looks(&many));
+    assert!(known > 5000 && known == batched, "{known} {batched} of known states");
 }
 
 /// A source with many connections, and what one too many of another of its rules does to them.

@@ -47,7 +47,7 @@ fn portrait(f: &mut Filter<Clock>) -> String {
             format!("{name} {:?} {} {} {list:?}", n.flags, n.active, n.referenced)
         })
         .collect();
-    let rules: Vec<_> = e.rules.iter().map(|(p, r)| (p, r.live, r.packets, r.states, r.src_table)).collect();
+    let rules: Vec<_> = e.rules.iter().map(|(p, r)| (p, r.live, r.packets(), r.states, r.src_table)).collect();
     let states: Vec<_> = e.table.iter().map(|s| e.table.get(s).map(|s| (s.wire(), s.rule))).collect();
     format!("{} {tables:?} {rules:?} {states:?} {:?} {}", f.generation, e.options, e.is_shut())
 }

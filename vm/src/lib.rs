@@ -19,6 +19,7 @@ pub mod reply;
 pub mod rule;
 pub mod sort;
 pub mod state;
+pub mod sync;
 pub mod table;
 pub mod verify;
 pub mod watch;

@@ -21,7 +21,7 @@ pub(super) fn counters_of<P: Platform>(f: &Filter<P>, name: &str) -> IfaceCounte
     let mut sum = IfaceCounters::default();
     for i in f.facts.ifaces().iter().filter(|i| f.facts.is(i, name)) {
         if let Some(c) = f.engine.ifaces.counters(i.index) {
-            sum.add(c);
+            sum.add(&c);
         }
     }
     sum

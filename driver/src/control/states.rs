@@ -154,16 +154,16 @@ fn row<'f, P: Platform>(f: &'f Filter<P>, slot: u32, s: &State) -> StateRow<'f> 
         dir: s.direction(),
         wire: key(&s.wire()),
         stack: key(&stack),
-        src: s.src,
-        dst: s.dst,
+        src: s.src(),
+        dst: s.dst(),
         age: now.saturating_sub(s.created),
         expires: e.expires(s).saturating_sub(now),
         timeout: match s.timeout() {
             StateTimeout::Named(t) => t as u8,
             StateTimeout::Purge => u8::MAX,
         },
-        packets: s.packets,
-        bytes: s.bytes,
+        packets: s.packets(),
+        bytes: s.bytes(),
         rule,
         stable_id,
         anchor,
@@ -276,12 +276,15 @@ fn insert<P: Platform>(f: &mut Filter<P>, r: &StateRow<'_>) -> bool {
     let now = f.seconds();
     let (wire, stack) = (key_of(&r.wire), key_of(&r.stack));
     let mut s = State::new(&wire, &stack, r.dir);
-    (s.src, s.dst, s.packets, s.bytes) = (r.src, r.dst, r.packets, r.bytes);
+    s.set_counters(r.packets, r.bytes);
     (s.flags, s.log) = (StateFlags(r.flags), r.log);
     s.created = now.saturating_sub(r.age);
     s.kif = if r.iface == ALL { FLOATING } else { f.facts.named(r.iface).map_or(FLOATING, |i| i.index) };
     let timeout = pfvm::rule::Timeout::ALL.get(usize::from(r.timeout)).copied();
-    s.set_timeout(timeout.map_or(StateTimeout::Purge, StateTimeout::Named));
+    s.edit(|s| {
+        (s.src, s.dst) = (r.src, r.dst);
+        s.set_timeout(timeout.map_or(StateTimeout::Purge, StateTimeout::Named));
+    });
     let ext = StateExt {
         stack_addr: stack.addr,
         stack_af: stack.af,

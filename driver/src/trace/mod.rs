@@ -267,7 +267,7 @@ fn traced(b: &Before, engine: &Engine, packet: &Packet<'_>, out: &Outcome, gener
     }
     let state = out.state.and_then(|s| engine.table.get(s));
     t.created = state.is_some() && engine.table.len() > b.states;
-    t.state = state.map(|s| [s.src.state.0, s.dst.state.0]);
+    t.state = state.map(|s| [s.src().state.0, s.dst().state.0]);
     t.reason = u8::try_from(out.reason.index()).unwrap_or(u8::MAX);
     t.logged = out.logged;
     let entry = engine.rules.get(out.rule);

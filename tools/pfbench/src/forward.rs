@@ -33,7 +33,7 @@ pub(crate) enum Mode {
 }
 
 impl Mode {
-    const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::State => "state",
             Self::Nat => "nat",
@@ -67,7 +67,9 @@ impl Mode {
 /// Index of the interface all packets pass.
 const IFACE: u16 = 1;
 /// Buffers the packets are copied to in turn.
-const RING: usize = 64;
+pub(crate) const RING: usize = 64;
+/// The time it is, milliseconds.
+pub(crate) const NOW: u64 = 1_000_000;
 
 /// A host that knows the time and nothing else.
 struct Bench {
@@ -82,7 +84,7 @@ impl Random for Bench {
 
 impl Host for Bench {
     fn now_ms(&self) -> u64 {
-        1_000_000
+        NOW
     }
     fn route(&self, _: Af, _: &Addr) -> Option<Hop> {
         None
@@ -100,14 +102,14 @@ impl Host for Bench {
 }
 
 /// An engine with a mode's rules.
-struct Box {
-    engine: Engine,
+pub(crate) struct Box {
+    pub(crate) engine: Engine,
     host: Bench,
     room: Vec<u8>,
 }
 
 impl Box {
-    fn new(mode: Mode, n: u32) -> Result<Self, String> {
+    pub(crate) fn new(mode: Mode, n: u32) -> Result<Self, String> {
         let text = mode.text(n);
         let (program, ..) = program(&text)?;
         let mut host = Bench { seed: SplitMix(7) };
@@ -123,12 +125,13 @@ impl Box {
     fn one(&mut self, slot: &mut Slot, len: usize, out: bool) -> Verdict {
         let mut packet = Packet::whole(&mut slot[..len]);
         let meta = PktMeta::default();
-        let o = self.engine.process(&mut packet, &meta, seen(out), Carried::default(), &mut self.room, &mut self.host);
+        let o =
+            self.engine.process(&mut packet, &meta, seen_of(out), Carried::default(), &mut self.room, &mut self.host);
         o.verdict
     }
 
     /// Sets a flow up, and gives its packet out and its packet back.
-    fn establish(&mut self, flow: &Flow) -> Result<[Slot; 2], String> {
+    pub(crate) fn establish(&mut self, flow: &Flow) -> Result<[Slot; 2], String> {
         let mut known = *flow;
         for (slot, len, out) in flow.handshake() {
             let mut slot = if out { slot } else { known_reply(&known, flow, &slot, len) };
@@ -153,15 +156,15 @@ fn known_reply(known: &Flow, flow: &Flow, slot: &Slot, len: usize) -> Slot {
     all.iter().find(|(_, l, out)| !out && *l == len).map_or(*slot, |(s, ..)| *s)
 }
 
-const fn seen(out: bool) -> Seen {
+pub(crate) const fn seen_of(out: bool) -> Seen {
     let dir = if out { Direction::Out } else { Direction::In };
     Seen { af: Af::Inet, dir, forwarded: false, iface: IFACE }
 }
 
 /// A packet of the trace: its bytes, with length and direction in the last two.
-type Traced = Slot;
+pub(crate) type Traced = Slot;
 
-fn traced(slot: &Slot, len: usize, out: bool) -> Traced {
+pub(crate) fn traced(slot: &Slot, len: usize, out: bool) -> Traced {
     let mut t = *slot;
     t[SLOT - 2] = len as u8;
     t[SLOT - 1] = u8::from(out);
@@ -183,7 +186,7 @@ fn one_by_one(trace: &[Traced], ring: &mut [Slot; RING], mut f: impl FnMut(&mut 
 }
 
 /// Copies packets and gives them to `f`, 32 at a time.
-fn by_batch(trace: &[Traced], ring: &mut [Slot; RING], mut f: impl FnMut(&mut [Slot])) {
+pub(crate) fn by_batch(trace: &[Traced], ring: &mut [Slot; RING], mut f: impl FnMut(&mut [Slot])) {
     for (i, many) in trace.chunks(BATCH).enumerate() {
         let at = (i % 2) * BATCH;
         let buffers = &mut ring[at..at + many.len()];
@@ -192,16 +195,21 @@ fn by_batch(trace: &[Traced], ring: &mut [Slot; RING], mut f: impl FnMut(&mut [S
     }
 }
 
+/// The packets in some buffers, and whether each goes out.
+pub(crate) fn packets_of(buffers: &mut [Slot]) -> [Option<(Packet<'_>, bool)>; BATCH] {
+    let mut rest = buffers.iter_mut();
+    std::array::from_fn(|_| {
+        let slot = rest.next()?;
+        let (len, out) = facts(slot);
+        Some((Packet::whole(&mut slot[..len]), out))
+    })
+}
+
 /// Gives a batch to the engine; gives the number of packets that pass.
 fn batch(b: &mut Box, buffers: &mut [Slot]) -> u32 {
     let meta = PktMeta::default();
     let count = buffers.len();
-    let mut rest = buffers.iter_mut();
-    let mut packets: [Option<(Packet<'_>, bool)>; BATCH] = std::array::from_fn(|_| {
-        let slot = rest.next()?;
-        let (len, out) = facts(slot);
-        Some((Packet::whole(&mut slot[..len]), out))
-    });
+    let mut packets = packets_of(buffers);
     let mut each = packets.iter_mut().flatten();
     let mut passed = 0;
     let mut give = |arriving: &mut [Arriving<'_, '_>]| {
@@ -212,12 +220,12 @@ fn batch(b: &mut Box, buffers: &mut [Slot]) -> u32 {
     if count == BATCH {
         let mut all: [Arriving<'_, '_>; BATCH] = std::array::from_fn(|_| {
             let (pkt, out) = each.next().expect("a batch is full");
-            Arriving { pkt, meta: &meta, seen: seen(*out), carried: Carried::default() }
+            Arriving { pkt, meta: &meta, seen: seen_of(*out), carried: Carried::default() }
         });
         give(&mut all);
     } else {
         let mut all: Vec<Arriving<'_, '_>> = each
-            .map(|(pkt, out)| Arriving { pkt, meta: &meta, seen: seen(*out), carried: Carried::default() })
+            .map(|(pkt, out)| Arriving { pkt, meta: &meta, seen: seen_of(*out), carried: Carried::default() })
             .collect();
         give(&mut all);
     }

@@ -8,6 +8,7 @@ mod forward;
 mod load;
 mod mix;
 mod reload;
+mod threads;
 
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -111,11 +112,19 @@ struct Cell {
     /// Passes; the median counts.
     #[arg(default_value_t = 7)]
     passes: usize,
+    /// Threads that share the engine (of `state` and `nat`).
+    #[arg(long, default_value_t = 1)]
+    threads: u32,
 }
 
 /// Measures one cell of the engine.
 fn engine(mode: forward::Mode, cell: &Cell) -> Result<(), String> {
-    forward::run(mode, cell.proto, cell.n, cell.passes)
+    match mode {
+        forward::Mode::State | forward::Mode::Nat if cell.threads > 1 => {
+            threads::run(mode, cell.proto, cell.n.max(cell.threads), cell.passes, cell.threads)
+        }
+        _ => forward::run(mode, cell.proto, cell.n, cell.passes),
+    }
 }
 
 fn main() -> std::process::ExitCode {

@@ -10,7 +10,7 @@ use crate::state::srcnode::SrcNode;
 use crate::state::table::Attach;
 
 /// A state that was stored and is to live again.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Import {
     /// It, without rule and extension.
     pub state: State,
@@ -28,7 +28,7 @@ impl Engine {
         let now = seconds(host.now_ms());
         let (mut at, mut killed) = (self.table.first(), 0_u32);
         for _ in 0..self.table.len() {
-            let Some(state) = self.table.get(at).copied() else { break };
+            let Some(state) = self.table.get(at).cloned() else { break };
             let next = self.table.next(at);
             if f(self, at, &state) {
                 self.remove_state(at, host, now);
@@ -62,16 +62,18 @@ impl Engine {
     /// Takes a state in. `false` when there is no room, or another state holds one of its keys.
     pub fn import<H: Host>(&mut self, import: &Import, host: &mut H) -> bool {
         let now = seconds(host.now_ms());
-        let mut state = import.state;
+        let mut state = import.state.clone();
         let stable = |e: &crate::engine::rules::RuleEntry| e.live && e.rule.stable_id == import.stable_id;
         let rule = self.rules.iter().find(|(_, e)| stable(e) && import.stable_id != 0).map(|(place, _)| place);
         state.rule = rule.unwrap_or_else(|| self.rules.default_place());
         // What is left of its time, counted back from now.
-        state.expire = now;
+        state.edit(|s| s.expire = now);
         let whole = self.expires(&state).saturating_sub(now);
-        state.expire = now.saturating_sub(whole.saturating_sub(import.expires.min(whole)));
+        let spent = whole.saturating_sub(import.expires.min(whole));
+        state.edit(|s| s.expire = now.saturating_sub(spent));
+        let (rule, half_open, translated) = (state.rule, super::purge::half_open(&state), state.translated());
         let Some(slot) = self.table.take(state, import.ext) else { return false };
-        let sides: &[KeySide] = if state.translated() { &[KeySide::Wire, KeySide::Stack] } else { &[KeySide::Wire] };
+        let sides: &[KeySide] = if translated { &[KeySide::Wire, KeySide::Stack] } else { &[KeySide::Wire] };
         for side in sides {
             match self.table.attach(slot, *side) {
                 Attach::Done => {}
@@ -86,8 +88,8 @@ impl Engine {
             }
         }
         self.table.settle(slot);
-        self.rules.pin(state.rule);
-        if super::purge::half_open(&state) {
+        self.rules.pin(rule);
+        if half_open {
             self.half_open = self.half_open.saturating_add(1);
         }
         true

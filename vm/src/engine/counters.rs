@@ -2,6 +2,7 @@
 
 use crate::packet::{DropReason, REASONS};
 use crate::rule::{Af, Direction};
+use crate::sync::Long;
 
 /// Names a limit counter (`LCNT_*`): order and names are one table.
 macro_rules! limits {
@@ -64,20 +65,46 @@ impl IfaceCounters {
         cells(&mut self.packets, &other.packets);
         cells(&mut self.bytes, &other.bytes);
     }
+}
 
+/// The same as they grow: packets and bytes, cell by cell.
+#[derive(Clone, Debug, Default)]
+pub struct IfaceCells([[Long; 2]; 8]);
+
+/// Where packets of a kind are counted.
+#[inline]
+const fn cell(af: Af, dir: Direction, passed: bool) -> usize {
+    let (f, d, p) = (matches!(af, Af::Inet6), matches!(dir, Direction::Out), !passed);
+    (f as usize) << 2 | (d as usize) << 1 | p as usize
+}
+
+impl IfaceCells {
     /// Counts a packet.
     #[inline]
     pub fn count(&mut self, af: Af, dir: Direction, passed: bool, len: u32) {
-        let (f, d, p) = (usize::from(af == Af::Inet6), usize::from(dir == Direction::Out), usize::from(!passed));
-        bump(&mut self.packets, f, d, p, 1);
-        bump(&mut self.bytes, f, d, p, u64::from(len));
+        if let Some([packets, bytes]) = self.0.get_mut(cell(af, dir, passed)) {
+            packets.grow(1);
+            bytes.grow(len.into());
+        }
     }
-}
 
-#[inline]
-fn bump(t: &mut [[[u64; 2]; 2]; 2], f: usize, d: usize, p: usize, n: u64) {
-    if let Some(c) = t.get_mut(f).and_then(|t| t.get_mut(d)).and_then(|t| t.get_mut(p)) {
-        *c = c.wrapping_add(n);
+    /// Counts packets and bytes that passed.
+    pub fn add(&self, af: Af, dir: Direction, packets: u64, bytes: u64) {
+        if let Some([p, b]) = self.0.get(cell(af, dir, true)) {
+            p.add(packets);
+            b.add(bytes);
+        }
+    }
+
+    /// What they say.
+    #[must_use]
+    pub fn read(&self) -> IfaceCounters {
+        let mut all = IfaceCounters::default();
+        let to = all.packets.iter_mut().flatten().flatten().zip(all.bytes.iter_mut().flatten().flatten());
+        for ((p, b), [packets, bytes]) in to.zip(&self.0) {
+            (*p, *b) = (packets.get(), bytes.get());
+        }
+        all
     }
 }
 

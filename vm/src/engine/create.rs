@@ -200,12 +200,12 @@ impl Engine {
         state.log = u8::try_from(m.actions.log.0 & LogFlags::ALL_PACKETS.0).unwrap_or(0);
         state.rule = m.rule;
         state.created = cx.now;
-        state.expire = cx.now;
         state.kif = if rule.flags.has(RuleFlags::IF_BOUND) { cx.pd.iface } else { FLOATING };
         self.open_peers(cx, &rule, &mut state)?;
         let mut ext = self.ext_of(cx, m, &rule, &stack)?;
         let scrubbed = cx.pd.proto == proto::TCP && state.flags.has(StateFlags::SCRUB_TCP);
         let needed = scrubbed || ext.is_needed(&wire, &stack, &rule);
+        let (half_open, translated) = (super::purge::half_open(&state), state.translated());
         let slot = self.table.take(state, needed.then_some(ext.0));
         let slot = match slot {
             Some(s) => s,
@@ -214,14 +214,14 @@ impl Engine {
                 return Err(Some(DropReason::Memory));
             }
         };
-        if super::purge::half_open(&state) {
+        if half_open {
             self.half_open = self.half_open.saturating_add(1);
         }
         if let Err(reason) = self.scrub_first(cx, slot) {
             self.abandon(slot, cx.now);
             return Err(reason);
         }
-        if !self.attach_keys(slot, state.translated(), cx) {
+        if !self.attach_keys(slot, translated, cx) {
             self.abandon(slot, cx.now);
             return Err(Some(DropReason::StateInsert));
         }
@@ -240,19 +240,25 @@ impl Engine {
     ) -> Result<(), Option<DropReason>> {
         if cx.pd.proto != proto::TCP {
             let (progress, timeout) = other::open(cx.pd.proto);
-            state.src.state = progress;
-            state.set_timeout(StateTimeout::Named(timeout));
+            state.edit(|s| {
+                s.src.state = progress;
+                s.expire = cx.now;
+                s.set_timeout(StateTimeout::Named(timeout));
+            });
             return Ok(());
         }
         let seg = segment_of(cx.pkt, cx.pd);
-        (state.src, state.dst) = tcp::open(&seg);
-        state.set_timeout(StateTimeout::Named(Timeout::TcpFirst));
+        let (mut src, dst) = tcp::open(&seg);
         if seg.opens() && rule.keep == Keep::Modulate {
             let diff = self.first_number(cx.pd).wrapping_sub(seg.seq);
-            state.src.seqdiff = if diff == 0 { 1 } else { diff };
-            let seq = seg.seq.wrapping_add(state.src.seqdiff);
+            src.seqdiff = if diff == 0 { 1 } else { diff };
+            let seq = seg.seq.wrapping_add(src.seqdiff);
             rewrite::sequence(cx.pkt, cx.meta, cx.pd, Some(seq), None).map_err(|_| Some(DropReason::Memory))?;
         }
+        state.edit(|s| {
+            (s.src, s.dst, s.expire) = (src, dst, cx.now);
+            s.set_timeout(StateTimeout::Named(Timeout::TcpFirst));
+        });
         Ok(())
     }
 
@@ -341,7 +347,7 @@ impl Engine {
 
     /// Gives up a state that was not inserted.
     fn abandon(&mut self, slot: u32, now: u32) {
-        let Some(s) = self.table.get(slot).copied() else { return };
+        let Some(s) = self.table.get(slot).cloned() else { return };
         if super::purge::half_open(&s) {
             self.half_open = self.half_open.saturating_sub(1);
         }

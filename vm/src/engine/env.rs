@@ -190,7 +190,7 @@ impl Engine {
 
     /// Takes back what a state that ends has counted in `least-states` tables.
     pub(super) fn release_pools<H: Host>(&mut self, slot: u32, host: &mut H) {
-        let Some(s) = self.table.get(slot).copied() else { return };
+        let Some(s) = self.table.get(slot).cloned() else { return };
         let Some(e) = self.table.ext(&s).copied() else { return };
         let of = |place: u32| self.rules.get(place).filter(|e| e.live);
         let Some(unit) = of(e.nat_rule).or(of(s.rule)).and_then(|r| r.site).map(|s| s.unit) else { return };

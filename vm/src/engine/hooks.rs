@@ -127,13 +127,13 @@ impl Engine {
 
     /// The first segment of a side of a scrubbed connection.
     pub(super) fn scrub_begin<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>, slot: u32, forward: bool) -> Scrubbed {
-        let Some(mut s) = self.table.get(slot).copied() else { return Ok(()) };
-        if s.peers_mut(forward).0.seqlo != 0 {
+        let Some((mut live, flags)) = self.table.get(slot).map(|s| (s.live(), s.flags)) else { return Ok(()) };
+        if live.peers_mut(forward).0.seqlo != 0 {
             return Ok(());
         }
         let [a, b] = self.scrubs_of(slot).unwrap_or_default();
         let (src, dst) = if forward { (a, b) } else { (b, a) };
-        if (s.flags.has(StateFlags::SCRUB_TCP) || dst.present) && !src.present {
+        if (flags.has(StateFlags::SCRUB_TCP) || dst.present) && !src.present {
             self.scrub_side(cx, slot, forward)?;
         }
         Ok(())
@@ -147,14 +147,15 @@ impl Engine {
     /// A segment of a scrubbed connection.
     pub(super) fn scrub_track<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>, slot: u32, forward: bool) -> Scrubbed {
         let Some([mut a, mut b]) = self.scrubs_of(slot) else { return Ok(()) };
-        let Some(mut s) = self.table.get(slot).copied() else { return Ok(()) };
+        let Some(s) = self.table.get(slot) else { return Ok(()) };
         if !a.present && !b.present {
             return Ok(());
         }
         let now_ms = cx.host.now_ms();
         let created = u64::from(s.created).saturating_mul(1000);
         let ts_diff = self.base_timeout(s.rule, Timeout::TcpTsDiff);
-        let (p, q) = s.peers_mut(forward);
+        let mut live = s.live();
+        let (p, q) = live.peers_mut(forward);
         let age_ms = now_ms.saturating_sub(created);
         let conn = tcp::Connection { src: p.state.0, dst: q.state.0, age_ms, now_ms, ts_diff };
         let (src, dst) = if forward { (&mut a, &mut b) } else { (&mut b, &mut a) };
@@ -167,14 +168,8 @@ impl Engine {
     }
 
     /// What `scrub` and `set tos` do to a packet that goes on.
-    pub(super) fn scrub_packet<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>, f: StateFlags, min_ttl: u8, tos: u8) {
-        let what = Scrub {
-            no_df: f.has(StateFlags::NO_DF),
-            random_id: f.has(StateFlags::RANDOM_ID),
-            min_ttl,
-            set_tos: f.has(StateFlags::SET_TOS).then_some(tos),
-        };
-        if let Err(reason) = scrub(cx.pkt, cx.meta, cx.pd.af, &what, cx.host) {
+    pub(super) fn scrub_packet<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>, what: &Scrub) {
+        if let Err(reason) = scrub(cx.pkt, cx.meta, cx.pd.af, what, cx.host) {
             self.counters.reason(reason);
         }
     }

@@ -87,11 +87,11 @@ impl Engine {
         }
         let key = StateKey::of_packet(cx.pd.af, p, q.sides, (src, sport), (q.dst, dport));
         let Some(slot) = self.find_state(cx, &key) else { return Found::No };
-        let Some(s) = self.table.get(slot).copied() else { return Found::No };
+        let Some(s) = self.table.get(slot) else { return Found::No };
         if s.flags.has(StateFlags::SLOPPY) {
             return Found::Yes(slot);
         }
-        let stack_af = s.stack(self.table.ext(&s)).af;
+        let stack_af = s.stack(self.table.ext(s)).af;
         let direction = if s.af() == stack_af {
             s.direction()
         } else if cx.pd.af == s.af() {
@@ -189,11 +189,12 @@ impl Engine {
         quote: &mut Quote,
         seq: u32,
     ) -> Result<(), DropReason> {
-        let Some(mut s) = self.table.get(slot).copied() else { return Ok(()) };
+        let Some(s) = self.table.get(slot) else { return Ok(()) };
         // The quoted packet ran against the error.
         let forward = (cx.pd.dir == s.direction()) == self.reversed(slot, cx.pd.af);
         let sloppy = s.flags.has(StateFlags::SLOPPY);
-        let (src, dst) = s.peers_mut(forward);
+        let mut live = s.live();
+        let (src, dst) = live.peers_mut(forward);
         let dws = if src.wscale != 0 && dst.wscale != 0 { dst.shift() } else { 0 };
         let own = seq.wrapping_sub(src.seqdiff);
         if src.seqdiff != 0 {

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use crate::engine::counters::IfaceCounters;
+use crate::engine::counters::{IfaceCells, IfaceCounters};
 use crate::engine::load::{count, push};
 use crate::exec::UnitId;
 use crate::rule::{Af, Direction, IfaceId, TagId};
@@ -72,7 +72,7 @@ struct Row {
     skipped: bool,
     /// One bit for each name of each program.
     members: Vec<Vec<bool>>,
-    counters: IfaceCounters,
+    counters: IfaceCells,
     /// Second its counters were zeroed.
     cleared: u32,
 }
@@ -115,7 +115,7 @@ impl Ifaces {
                 Some(p) => p.skips().iter().any(|id| p.iface(*id).is_some_and(|name| l.is(p.text(*name)))),
                 None => old.is_some_and(|r| r.skipped),
             };
-            let counters = old.map(|r| r.counters).unwrap_or_default();
+            let counters = old.map(|r| r.counters.clone()).unwrap_or_default();
             let cleared = old.map_or(0, |r| r.cleared);
             push(&mut rows, Row { index: l.index, skipped, members, counters, cleared });
         }
@@ -144,7 +144,7 @@ impl Ifaces {
     /// Zeroes the counters of an interface.
     pub fn clear(&mut self, index: u16, now: u32) {
         if let Some(r) = self.row_mut(index) {
-            r.counters = IfaceCounters::default();
+            r.counters = IfaceCells::default();
             r.cleared = now;
         }
     }
@@ -187,10 +187,17 @@ impl Ifaces {
         }
     }
 
+    /// Counts packets of an interface that passed and that others have counted together.
+    pub(super) fn add(&self, index: u16, af: Af, dir: Direction, packets: u64, bytes: u64) {
+        if let Some(r) = self.row(index) {
+            r.counters.add(af, dir, packets, bytes);
+        }
+    }
+
     /// The counters of an interface.
     #[must_use]
-    pub fn counters(&self, index: u16) -> Option<&IfaceCounters> {
-        self.row(index).map(|r| &r.counters)
+    pub fn counters(&self, index: u16) -> Option<IfaceCounters> {
+        self.row(index).map(|r| r.counters.read())
     }
 }
 

@@ -60,7 +60,7 @@ impl Engine {
     /// Counts a complete connection at the source node of its state. `false` when there are too many: the state is
     /// closed, its source put into the rule's table, its other states closed if the rule says so.
     pub(super) fn connection_allowed(&mut self, slot: u32, now: u32) -> bool {
-        let Some(state) = self.table.get(slot).copied() else { return true };
+        let Some(state) = self.table.get(slot).cloned() else { return true };
         let id = self.table.ext(&state).map_or(NONE, |e| e.src_nodes.first().copied().unwrap_or(NONE));
         let Some(entry) = self.rules.get(state.rule) else { return true };
         let (rule, overload) = (entry.rule, entry.overload);

@@ -4,7 +4,8 @@
 //!
 //! [`Engine`] owns what outlives a packet: states, source nodes, rules in force and pinned, tables, counters. A packet
 //! travels in a [`cx::Cx`] through [`order`] (the order of `pf_test`), [`track`] (a known state), [`icmp`] (errors about
-//! others), [`test_rule`] (no state: the rules) and [`create`] (a new state).
+//! others), [`test_rule`] (no state: the rules) and [`create`] (a new state). All that takes `&mut self`; packets of known
+//! states may share the engine instead ([`known`], which tells the order of locks).
 //!
 //! **Invariant:** nothing on a packet's way allocates, and no loop of it is longer than a capacity taken at load.
 
@@ -18,6 +19,7 @@ mod flush;
 mod hooks;
 pub mod icmp;
 pub mod ifaces;
+pub mod known;
 mod limits;
 pub mod load;
 pub mod log;
@@ -47,6 +49,7 @@ use crate::state::table::StateTable;
 use crate::verify::{Body, Program};
 
 pub use hooks::send_error;
+pub use known::Scratch;
 pub use log::LogRecord;
 pub use order::{Arriving, BATCH, Seen};
 pub use outcome::{Carried, Outcome, Replaced, SendTo, Verdict};

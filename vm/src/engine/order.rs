@@ -8,12 +8,12 @@ use crate::engine::cx::{Action, Cx, seconds};
 use crate::engine::outcome::{Carried, Outcome, SendTo, Verdict};
 use crate::engine::rules::second;
 use crate::host::Host;
-use crate::nat::addr::is_loopback;
+use crate::norm::scrub::Scrub;
 use crate::packet::tcp_flags::{ACK, RST, SYN};
 use crate::packet::{DropReason, Packet, PacketDesc, PktMeta, Refusal, describe_into};
 use crate::rule::{self, Af, Direction, Divert, LogFlags, RouteKind, RuleFlags};
 use crate::state::key::{KeySide, StateKey};
-use crate::state::record::{NONE, PeerState, StateFlags};
+use crate::state::record::{NONE, PeerState, State, StateExt, StateFlags};
 use crate::table::{Counted, Op};
 
 /// Where a packet is seen.
@@ -61,9 +61,12 @@ pub(super) struct Arrived<'a> {
 /// What is known of a packet of a batch before it is decided about.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ahead {
-    pd: PacketDesc,
-    said: Result<(), Refusal>,
-    hash: Option<u64>,
+    /// Its description.
+    pub pd: PacketDesc,
+    /// Whether it could be described.
+    pub said: Result<(), Refusal>,
+    /// The hash of the key its state should have.
+    pub hash: Option<u64>,
 }
 
 impl Ahead {
@@ -73,7 +76,7 @@ impl Ahead {
 
 /// The key of a packet that is no ICMP message.
 #[inline]
-const fn key_of(pd: &PacketDesc) -> StateKey {
+pub(super) const fn key_of(pd: &PacketDesc) -> StateKey {
     StateKey::of_packet(pd.af, pd.proto, pd.dir, (pd.src, pd.sport), (pd.dst, pd.dport))
 }
 
@@ -83,13 +86,54 @@ const LOWDELAY: u8 = 0x10;
 const ASKS: u16 = StateFlags::NO_DF.0 | StateFlags::RANDOM_ID.0 | StateFlags::SET_TOS.0 | StateFlags::SET_PRIO.0;
 
 /// What a state, or without one the rule, asks for beyond the verdict.
-struct Wishes {
+pub(super) struct Wishes {
     flags: StateFlags,
     min_ttl: u8,
     tos: u8,
     prio: [u8; 2],
     delay: u16,
     queue: [u16; 2],
+}
+
+impl Wishes {
+    /// Those of a state and its extension; `None` when it asks for nothing.
+    #[inline]
+    pub(super) fn of_state(s: &State, ext: Option<&StateExt>) -> Option<Self> {
+        if ext.is_none() && s.flags.0 & ASKS == 0 {
+            return None;
+        }
+        let e = ext.copied().unwrap_or_default();
+        let (tos, prio, delay, queue) = (e.set_tos, e.prio, e.delay, e.queue);
+        Some(Self { flags: s.flags, min_ttl: e.min_ttl, tos, prio, delay, queue })
+    }
+
+    /// What the packet itself is to undergo.
+    pub(super) fn scrub(&self) -> Scrub {
+        Scrub {
+            no_df: self.flags.has(StateFlags::NO_DF),
+            random_id: self.flags.has(StateFlags::RANDOM_ID),
+            min_ttl: self.min_ttl,
+            set_tos: self.flags.has(StateFlags::SET_TOS).then_some(self.tos),
+        }
+    }
+
+    /// What the edge is told: priority, delay, queue.
+    pub(super) fn tell(&self, pd: &PacketDesc, passes: bool, out: &mut Outcome) {
+        let urgent = small_ack(pd) || pd.tos & LOWDELAY != 0;
+        if self.flags.has(StateFlags::SET_PRIO) {
+            let [ordinary, fast] = self.prio;
+            out.carried.prio = if urgent { fast } else { ordinary };
+        }
+        let [ordinary, fast] = self.queue;
+        let q = if urgent { fast } else { ordinary };
+        out.queue = (passes && q != u16::MAX).then_some(q);
+        out.delay = self.delay;
+    }
+}
+
+/// Whether a packet is a TCP segment that does no more than acknowledge.
+fn small_ack(pd: &PacketDesc) -> bool {
+    pd.tcp().is_some_and(|t| t.flags & ACK != 0) && pd.p_len == 0
 }
 
 impl Engine {
@@ -146,33 +190,36 @@ impl Engine {
 
     /// Describes the packets of a batch and reads from the buckets and records their states should be found at: one kind
     /// of thing for all packets after the other, in loops so short that many reads are under way at once.
-    fn look_ahead(&self, batch: &[Arriving<'_, '_>], ahead: &mut [Ahead]) {
+    pub(super) fn look_ahead(&self, batch: &[Arriving<'_, '_>], ahead: &mut [Ahead]) {
         let (mut hashes, mut count) = ([0; BATCH], 0_usize);
         for (a, k) in batch.iter().zip(ahead.iter_mut()) {
-            k.pd = PacketDesc::seen(a.seen.af, a.seen.dir, a.seen.iface);
-            k.said = describe_into(a.pkt, a.meta, &mut k.pd);
-            k.hash = None;
-            if k.said.is_ok() && !k.pd.fragment && k.pd.icmp().is_none() {
-                let hash = self.table.hash(&key_of(&k.pd));
-                k.hash = Some(hash);
-                if let Some(h) = hashes.get_mut(count) {
-                    *h = hash;
-                    count = count.saturating_add(1);
-                }
+            self.describe_ahead(a.pkt, a.meta, a.seen, k);
+            if let Some((to, hash)) = hashes.get_mut(count).zip(k.hash) {
+                *to = hash;
+                count = count.saturating_add(1);
             }
         }
         let hashes = hashes.get(..count).unwrap_or_default();
         core::hint::black_box(self.table.touch(hashes));
     }
 
+    /// Describes a packet and hashes its key.
+    #[inline]
+    pub(super) fn describe_ahead(&self, pkt: &Packet<'_>, meta: &PktMeta, seen: Seen, k: &mut Ahead) {
+        k.pd = PacketDesc::seen(seen.af, seen.dir, seen.iface);
+        k.said = describe_into(pkt, meta, &mut k.pd);
+        let keyed = k.said.is_ok() && !k.pd.fragment && k.pd.icmp().is_none();
+        k.hash = keyed.then(|| self.table.hash(&key_of(&k.pd)));
+    }
+
     /// Whether a packet passes without being looked at.
     #[inline]
-    fn passes_unseen(&self, seen: Seen, carried: &Carried) -> bool {
+    pub(super) fn passes_unseen(&self, seen: Seen, carried: &Carried) -> bool {
         !self.running || self.ifaces.skipped(seen.iface) || carried.generated || carried.diverted
     }
 
     /// The outcome of a packet that is not looked at.
-    fn unseen(&self, mut carried: Carried) -> Outcome {
+    pub(super) fn unseen(&self, mut carried: Carried) -> Outcome {
         carried.diverted &= carried.generated;
         Outcome::untouched(self.rules.default_place(), carried)
     }
@@ -245,7 +292,6 @@ impl Engine {
         let place = self.rules.default_place();
         let mut cx = Cx::new(pkt, meta, pd, host, place);
         cx.hash = arrived.hash;
-        let mut small_ack = false;
         let action = if cx.pd.fragment {
             let action = self.test_rule(&mut cx);
             if action == Action::Pass { action } else { self.refuse(&mut cx, DropReason::Fragment) }
@@ -253,10 +299,9 @@ impl Engine {
             let action = self.test_state_icmp(&mut cx);
             self.state_or_rules(&mut cx, action)
         } else {
-            small_ack = cx.pd.tcp().is_some_and(|t| t.flags & ACK != 0) && cx.pd.p_len == 0;
             self.other_than_icmp(&mut cx)
         };
-        self.finish(&mut cx, action, small_ack, arrived.carried)
+        self.finish(&mut cx, action, arrived.carried)
     }
 
     /// What a state decided stands; without one the rules are asked.
@@ -314,28 +359,19 @@ impl Engine {
     pub(super) fn may_be_cookie<H: Host>(&self, cx: &Cx<'_, '_, H>, slot: Option<u32>) -> bool {
         let closed = match slot.and_then(|s| self.table.get(s)) {
             None => true,
-            Some(s) => s.src.state >= PeerState::FIN_WAIT_2 && s.dst.state >= PeerState::FIN_WAIT_2,
+            Some(s) => s.src().state >= PeerState::FIN_WAIT_2 && s.dst().state >= PeerState::FIN_WAIT_2,
         };
         closed && cx.pd.dir == Direction::In && cx.pd.tcp().is_some_and(|t| t.flags & (SYN | ACK | RST) == ACK)
     }
 
     /// The last part: what state or rule ask for beyond the verdict.
-    fn finish<H: Host>(
-        &mut self,
-        cx: &mut Cx<'_, '_, H>,
-        action: Action,
-        small_ack: bool,
-        carried: &Carried,
-    ) -> Outcome {
+    fn finish<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>, action: Action, carried: &Carried) -> Outcome {
         let mut action = action;
         let mut out = Outcome::untouched(cx.rule, *carried);
         if action != Action::Drop {
-            action = self.apply(cx, action, small_ack, &mut out);
+            action = self.apply(cx, action, &mut out);
         }
-        if cx.redirected {
-            out.to_loopback = is_loopback(cx.pd.af, &cx.pd.dst);
-            out.reroute = cx.pd.dir == Direction::Out;
-        }
+        out.redirect(cx.redirected, cx.pd);
         if action == Action::Pass {
             let divert = self.rules.get(cx.rule).and_then(|e| e.rule.divert);
             match divert {
@@ -377,23 +413,21 @@ impl Engine {
     }
 
     /// Options, scrubbing, tag, priority, delay, queue: of the state, else of the rule.
-    fn apply<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>, action: Action, small_ack: bool, out: &mut Outcome) -> Action {
+    fn apply<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>, action: Action, out: &mut Outcome) -> Action {
         let mut action = action;
         let wishes = match cx.state.and_then(|s| self.table.get(s)) {
             Some(s) => {
-                let (flags, ext) = (s.flags, s.ext);
+                let (flags, ext) = (s.flags, self.table.ext(s));
+                let (wishes, tag) = (Wishes::of_state(s, ext), ext.map_or(0, |e| e.tag));
                 if action == Action::Pass && cx.pd.badopts.any() && !flags.has(StateFlags::ALLOW_OPTS) {
                     action = self.refuse(cx, DropReason::IpOption);
                     cx.log_forced = true;
                 }
-                let e = match self.table.exts.get(ext) {
-                    None if flags.0 & ASKS == 0 => return action,
-                    e => e.copied().unwrap_or_default(),
-                };
-                if e.tag != 0 {
-                    cx.pd.tag = e.tag;
+                if tag != 0 {
+                    cx.pd.tag = tag;
                 }
-                Wishes { flags, min_ttl: e.min_ttl, tos: e.set_tos, prio: e.prio, delay: e.delay, queue: e.queue }
+                let Some(wishes) = wishes else { return action };
+                wishes
             }
             None => {
                 let Some(r) = self.rules.get(cx.rule).map(|e| &e.rule) else { return action };
@@ -407,16 +441,8 @@ impl Engine {
                 }
             }
         };
-        self.scrub_packet(cx, wishes.flags, wishes.min_ttl, wishes.tos);
-        let urgent = small_ack || cx.pd.tos & LOWDELAY != 0;
-        if wishes.flags.has(StateFlags::SET_PRIO) {
-            let [ordinary, fast] = wishes.prio;
-            out.carried.prio = if urgent { fast } else { ordinary };
-        }
-        let [ordinary, fast] = wishes.queue;
-        let q = if urgent { fast } else { ordinary };
-        out.queue = (action == Action::Pass && q != u16::MAX).then_some(q);
-        out.delay = wishes.delay;
+        self.scrub_packet(cx, &wishes.scrub());
+        wishes.tell(cx.pd, action == Action::Pass, out);
         action
     }
 

@@ -1,9 +1,10 @@
 //! What becomes of a packet, for the edge to carry out.
 
 use crate::engine::cx::Action;
+use crate::nat::addr::is_loopback;
 use crate::norm::frag::FragTag;
-use crate::packet::DropReason;
-use crate::rule::{Addr, Divert, RouteKind};
+use crate::packet::{DropReason, PacketDesc};
+use crate::rule::{Addr, Direction, Divert, RouteKind};
 
 /// The verdict the edge acts on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,5 +136,12 @@ impl Outcome {
             nested: None,
             replaced: None,
         }
+    }
+
+    /// What follows when the packet's destination changed.
+    #[inline]
+    pub(super) fn redirect(&mut self, redirected: bool, pd: &PacketDesc) {
+        self.to_loopback = redirected && is_loopback(pd.af, &pd.dst);
+        self.reroute = redirected && pd.dir == Direction::Out;
     }
 }

@@ -7,10 +7,10 @@ use crate::engine::Engine;
 use crate::engine::cx::seconds;
 use crate::engine::send::Segment;
 use crate::host::Host;
-use crate::packet::proto;
 use crate::packet::tcp_flags::{ACK, RST};
 use crate::rule::{TIMEOUTS, Timeout};
 use crate::state::key::Idx;
+use crate::state::live::Live;
 use crate::state::record::{NONE, PeerState, State};
 use crate::state::timeout::{Load, expires, value};
 
@@ -24,16 +24,19 @@ const NODES_A_TICK: u32 = 1024;
 #[must_use]
 #[inline]
 pub fn half_open(s: &State) -> bool {
-    s.proto() == proto::TCP && s.src.state > PeerState::CLOSED && s.src.state < PeerState::ESTABLISHED
+    s.live().half_open(s.proto())
 }
 
 impl Engine {
     /// Changes a state and keeps the count of half-open ones.
-    pub(super) fn change<T>(&mut self, slot: u32, f: impl FnOnce(&mut State) -> T) -> Option<T> {
+    pub(super) fn change<T>(&mut self, slot: u32, f: impl FnOnce(&mut Live) -> T) -> Option<T> {
         let s = self.table.get_mut(slot)?;
-        let before = half_open(s);
-        let out = f(s);
-        let after = half_open(s);
+        let proto = s.proto();
+        let (before, out, after) = s.edit(|live| {
+            let before = live.half_open(proto);
+            let out = f(live);
+            (before, out, live.half_open(proto))
+        });
         if before && !after {
             self.half_open = self.half_open.saturating_sub(1);
         } else if after && !before {
@@ -44,8 +47,8 @@ impl Engine {
 
     /// Removes a state (`pf_remove_state` and `pf_free_state`).
     pub(super) fn remove_state<H: Host>(&mut self, slot: u32, host: &mut H, now: u32) {
-        let Some(state) = self.table.get(slot).copied() else { return };
-        if state.src.state == PeerState::PROXY_DST {
+        let Some(state) = self.table.get(slot).cloned() else { return };
+        if state.src().state == PeerState::PROXY_DST {
             self.reset_client(&state, slot, host);
         }
         self.change(slot, |s| s.set_both(PeerState::CLOSED));
@@ -80,8 +83,8 @@ impl Engine {
         let seg = Segment {
             from: key.end(Idx::One),
             to: key.end(Idx::Zero),
-            seq: state.src.seqhi,
-            ack: state.src.seqlo.wrapping_add(1),
+            seq: state.src().seqhi,
+            ack: state.src().seqlo.wrapping_add(1),
             flags: RST | ACK,
             win: 0,
             mss: 0,

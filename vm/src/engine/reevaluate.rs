@@ -27,7 +27,7 @@ impl Engine {
         let now = seconds(host.now_ms());
         let (mut at, mut killed) = (self.table.first(), 0_u32);
         for _ in 0..self.table.len() {
-            let Some(state) = self.table.get(at).copied() else { break };
+            let Some(state) = self.table.get(at).cloned() else { break };
             let next = self.table.next(at);
             if self.would_block(at, &state, host) {
                 self.remove_state(at, host, now);

@@ -14,11 +14,12 @@ use crate::rule::{Action, Direction, Keep, LogFlags, Return, Rule, RuleFlags, Ru
 use crate::state::pool::{OutOfMemory, Pool, room};
 use crate::state::record::NONE;
 use crate::state::threshold::Threshold;
+use crate::sync::Long;
 use crate::table::Slot;
 use crate::verify::Program;
 
 /// A rule with what is counted at it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct RuleEntry {
     /// What it does.
     pub rule: Rule,
@@ -32,10 +33,8 @@ pub struct RuleEntry {
     pub changed: bool,
     /// Times it was looked at.
     pub evaluations: u64,
-    /// Packets in and out.
-    pub packets: [u64; 2],
-    /// Bytes in and out.
-    pub bytes: [u64; 2],
+    packets: [Long; 2],
+    bytes: [Long; 2],
     /// States there are.
     pub states: u32,
     /// States there ever were.
@@ -64,8 +63,8 @@ impl RuleEntry {
             spent: false,
             changed: false,
             evaluations: 0,
-            packets: [0; 2],
-            bytes: [0; 2],
+            packets: Default::default(),
+            bytes: Default::default(),
             states: 0,
             states_total: 0,
             src_nodes: 0,
@@ -82,8 +81,31 @@ impl RuleEntry {
         let [p0, p1] = &mut self.packets;
         let [b0, b1] = &mut self.bytes;
         let (p, b) = if slot { (p1, b1) } else { (p0, b0) };
-        *p = p.wrapping_add(1);
-        *b = b.wrapping_add(u64::from(len));
+        p.grow(1);
+        b.grow(len.into());
+    }
+
+    /// Counts packets and bytes in and out that others have counted together.
+    pub(super) fn add(&self, packets: [u64; 2], bytes: [u64; 2]) {
+        let cells = self.packets.iter().chain(&self.bytes);
+        cells.zip(packets.into_iter().chain(bytes)).for_each(|(cell, n)| cell.add(n));
+    }
+
+    /// Packets in and out.
+    #[must_use]
+    pub fn packets(&self) -> [u64; 2] {
+        self.packets.each_ref().map(Long::get)
+    }
+
+    /// Bytes in and out.
+    #[must_use]
+    pub fn bytes(&self) -> [u64; 2] {
+        self.bytes.each_ref().map(Long::get)
+    }
+
+    fn zero(&mut self) {
+        self.evaluations = 0;
+        (self.packets, self.bytes) = Default::default();
     }
 }
 
@@ -312,9 +334,7 @@ impl RuleBook {
     pub fn zero(&mut self) {
         for place in self.units.iter().flatten() {
             let Some(e) = self.entries.get_mut(*place) else { continue };
-            e.evaluations = 0;
-            e.packets = [0; 2];
-            e.bytes = [0; 2];
+            e.zero();
         }
     }
 
@@ -322,9 +342,7 @@ impl RuleBook {
     pub fn zero_of(&mut self, unit: UnitId, rules: core::ops::Range<usize>) {
         for place in self.units.get(usize::from(unit.0)).and_then(|u| u.get(rules)).unwrap_or_default() {
             let Some(e) = self.entries.get_mut(*place) else { continue };
-            e.evaluations = 0;
-            e.packets = [0; 2];
-            e.bytes = [0; 2];
+            e.zero();
         }
     }
 

@@ -5,13 +5,14 @@
 use crate::engine::Engine;
 use crate::engine::cx::{Action, Cx};
 use crate::engine::send::Segment;
-use crate::host::Host;
+use crate::host::{Host, Random};
 use crate::nat::rewrite::{self, Target};
 use crate::packet::tcp_flags::{ACK, FIN, RST, SYN};
 use crate::packet::{DropReason, Packet, PacketDesc, proto};
 use crate::rule::{Af, Timeout};
 use crate::state::key::{Idx, KeySide, StateKey};
-use crate::state::record::{PeerState, StateFlags, StateTimeout, WSCALE_FLAG};
+use crate::state::live::Live;
+use crate::state::record::{PeerState, State, StateExt, StateFlags, StateTimeout, WSCALE_FLAG};
 use crate::state::synproxy::{self, Emit, Proxied};
 use crate::state::tcp::{self, Fit, Mode};
 use crate::state::{other, tcp::Segment as Seg};
@@ -60,31 +61,93 @@ impl OtherKey {
     }
 }
 
+/// Whether a packet runs through an `af-to` state against the order of its keys (`PF_REVERSED_KEY`).
+#[inline]
+fn runs_reversed(s: &State, ext: Option<&StateExt>, af: Af) -> bool {
+    s.stack_elsewhere() && s.af() != af && s.stack(ext).af != s.af()
+}
+
+/// The key packets of this description are rewritten to, `None` when the state does not translate.
+#[inline]
+pub(super) fn other_key_of(s: &State, ext: Option<&StateExt>, pd: &PacketDesc) -> Option<OtherKey> {
+    if !s.translated() {
+        return None;
+    }
+    let idx = if runs_reversed(s, ext, pd.af) { Idx::source(pd.dir) } else { Idx::dest(pd.dir) };
+    // Element 0 of a state's pair of keys is the wire key, element 1 the stack key.
+    let side = match idx {
+        Idx::Zero => KeySide::Wire,
+        Idx::One => KeySide::Stack,
+    };
+    let key = s.key(side, ext);
+    let changes = key.af != pd.af;
+    let source = if changes { Idx::dest(pd.dir) } else { Idx::source(pd.dir) };
+    Some(OtherKey { key, source, changes })
+}
+
+/// No chance: where nothing is left to it.
+pub(super) struct Certain;
+
+impl Random for Certain {
+    fn random_u32(&mut self) -> u32 {
+        0
+    }
+}
+
+/// Whether of a state's segments only windows and numbers as sent matter: it is neither sloppy, scrubbed nor of two
+/// families.
+#[inline]
+pub(super) fn windows_alone(s: &State) -> bool {
+    !s.stack_elsewhere() && s.flags.0 & (StateFlags::SLOPPY.0 | StateFlags::SCRUB_TCP.0) == 0
+}
+
+/// What almost every segment is: one of an established connection that is neither proxied nor modulated and of which
+/// [`windows_alone`] matter, with nothing but ACK and PSH, inside the windows. `false` for all others, with nothing changed.
+///
+/// The result is that of [`Engine::track_full`] and [`Engine::track_sloppy`], in one look at the state.
+#[inline]
+pub(super) fn track_plain(s: &mut Live, seg: &Seg, forward: bool, now: u32) -> bool {
+    let plain = seg.flags & (SYN | ACK | FIN | RST) == ACK
+        && s.src.state == PeerState::ESTABLISHED
+        && s.dst.state == PeerState::ESTABLISHED
+        && (s.src.seqdiff | s.dst.seqdiff) == 0
+        && s.src.seqlo != 0
+        && s.dst.seqlo != 0;
+    if !plain {
+        return false;
+    }
+    let (src, dst) = s.peers_mut(forward);
+    // Nothing is learnt from a segment that is not its side's first, and no number changes without modulation.
+    let (seen, _) = tcp::observe(src, dst, seg, &mut Certain);
+    if tcp::judge(src, dst, seg, &seen) != Fit::Window {
+        return false;
+    }
+    tcp::slide(src, dst, &seen);
+    s.expire = now;
+    s.set_timeout(StateTimeout::Named(Timeout::TcpEstablished));
+    true
+}
+
+/// A packet of any protocol but TCP.
+#[inline]
+pub(super) fn track_other(s: &mut Live, protocol: u8, forward: bool, now: u32) {
+    let (src, dst) = s.peers_mut(forward);
+    let t = other::track(protocol, src, dst);
+    s.set_timeout(StateTimeout::Named(t));
+    s.expire = now;
+}
+
 impl Engine {
-    /// Whether a packet runs through an `af-to` state against the order of its keys (`PF_REVERSED_KEY`).
+    /// Whether a packet runs through an `af-to` state against the order of its keys.
     pub(super) fn reversed(&self, slot: u32, af: Af) -> bool {
-        let (Some(w), Some(s)) = (self.table.key(slot, KeySide::Wire), self.table.key(slot, KeySide::Stack)) else {
-            return false;
-        };
-        w.af != s.af && w.af != af
+        self.table.get(slot).is_some_and(|s| runs_reversed(s, self.table.ext(s), af))
     }
 
     /// The key packets of this description are rewritten to, `None` when the state does not translate.
     #[inline]
     pub(super) fn other_key(&self, slot: u32, pd: &PacketDesc) -> Option<OtherKey> {
-        if !self.table.get(slot)?.translated() {
-            return None;
-        }
-        let idx = if self.reversed(slot, pd.af) { Idx::source(pd.dir) } else { Idx::dest(pd.dir) };
-        // Element 0 of a state's pair of keys is the wire key, element 1 the stack key.
-        let side = match idx {
-            Idx::Zero => KeySide::Wire,
-            Idx::One => KeySide::Stack,
-        };
-        let key = self.table.key(slot, side)?;
-        let changes = key.af != pd.af;
-        let source = if changes { Idx::dest(pd.dir) } else { Idx::source(pd.dir) };
-        Some(OtherKey { key, source, changes })
+        let s = self.table.get(slot)?;
+        other_key_of(s, self.table.ext(s), pd)
     }
 
     /// A packet of a state. `Drop` with `cx.state` cleared means: the state is over, ask the rules.
@@ -97,12 +160,7 @@ impl Engine {
             }
         } else {
             let (now, p) = (cx.now, cx.pd.proto);
-            self.change(slot, |s| {
-                let (src, dst) = s.peers_mut(forward);
-                let t = other::track(p, src, dst);
-                s.set_timeout(StateTimeout::Named(t));
-                s.expire = now;
-            });
+            self.change(slot, |s| track_other(s, p, forward, now));
         }
         self.rewrite_known(cx, slot)
     }
@@ -134,14 +192,16 @@ impl Engine {
     /// Tracks a segment; `None` lets it pass.
     fn track_tcp<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>, slot: u32, forward: bool) -> Option<Action> {
         let seg = segment_of(cx.pkt, cx.pd);
-        if self.track_plain(cx, slot, &seg, forward) {
+        let now = cx.now;
+        let plain = |s: &mut State| windows_alone(s) && s.edit(|live| track_plain(live, &seg, forward, now));
+        if self.table.get_mut(slot).is_some_and(plain) {
             return None;
         }
         if let Some(action) = self.proxy(cx, slot, &seg, forward) {
             return Some(action);
         }
         let (state, sloppy) =
-            self.table.get(slot).map(|s| ((s.src.state, s.dst.state), s.flags.has(StateFlags::SLOPPY)))?;
+            self.table.get(slot).map(|s| ((s.src().state, s.dst().state), s.flags.has(StateFlags::SLOPPY)))?;
         if seg.opens() {
             let both = |at: PeerState| state.0 >= at && state.1 >= at;
             if both(PeerState::FIN_WAIT_2) {
@@ -169,41 +229,11 @@ impl Engine {
         }
     }
 
-    /// What almost every segment is: one of an established connection that is neither proxied, modulated, scrubbed nor
-    /// of two families, with nothing but ACK and PSH, inside the windows. `false` for all others, with nothing changed.
-    ///
-    /// The result is that of [`Engine::track_full`] and [`Engine::track_sloppy`], in one look at the state.
-    fn track_plain<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>, slot: u32, seg: &Seg, forward: bool) -> bool {
-        let Some(s) = self.table.get_mut(slot) else { return false };
-        let plain = seg.flags & (SYN | ACK | FIN | RST) == ACK
-            && !s.stack_elsewhere()
-            && s.src.state == PeerState::ESTABLISHED
-            && s.dst.state == PeerState::ESTABLISHED
-            && !s.flags.has(StateFlags::SLOPPY)
-            && !s.flags.has(StateFlags::SCRUB_TCP)
-            && (s.src.seqdiff | s.dst.seqdiff) == 0
-            && s.src.seqlo != 0
-            && s.dst.seqlo != 0;
-        if !plain {
-            return false;
-        }
-        let (src, dst) = s.peers_mut(forward);
-        // Nothing is learnt from a segment that is not its side's first, and no number changes without modulation.
-        let (seen, _) = tcp::observe(src, dst, seg, &mut *cx.host);
-        if tcp::judge(src, dst, seg, &seen) != Fit::Window {
-            return false;
-        }
-        tcp::slide(src, dst, &seen);
-        s.expire = cx.now;
-        s.set_timeout(StateTimeout::Named(Timeout::TcpEstablished));
-        true
-    }
-
     /// A SYN on a conversation in full swing: its sender is asked whether it means it.
     fn challenge<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>, slot: u32, forward: bool) {
-        let Some(mut s) = self.table.get(slot).copied() else { return };
-        let ttl = self.return_ttl(s.rule);
-        let (src, dst) = s.peers_mut(forward);
+        let Some((mut live, rule)) = self.table.get(slot).map(|s| (s.live(), s.rule)) else { return };
+        let ttl = self.return_ttl(rule);
+        let (src, dst) = live.peers_mut(forward);
         let out = self.answer(cx.pd, dst.seqlo, src.seqlo, ACK, ttl);
         self.send_tcp(cx.host, cx.pd.af, &out);
     }
@@ -237,7 +267,7 @@ impl Engine {
         if outcome == Proxied::Not {
             let host = &mut *cx.host;
             outcome = self.change(slot, |s| {
-                let crate::state::State { src, dst, .. } = s;
+                let Live { src, dst, .. } = s;
                 synproxy::server(src, dst, seg, forward, host)
             })?;
         }
@@ -332,13 +362,13 @@ impl Engine {
 
     /// A segment that does not fit while both sides are in their handshake: its sender is reset.
     fn mismatch<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>, slot: u32, seg: &Seg, forward: bool) {
-        let Some(s) = self.table.get(slot).copied() else { return };
-        if s.src.state != PeerState::SYN_SENT || s.dst.state != PeerState::SYN_SENT {
+        let Some((live, rule)) = self.table.get(slot).map(|s| (s.live(), s.rule)) else { return };
+        if live.src.state != PeerState::SYN_SENT || live.dst.state != PeerState::SYN_SENT {
             return;
         }
         if !seg.has(RST) {
             let ack = cx.pd.tcp().map_or(0, |t| t.ack);
-            let out = self.answer(cx.pd, ack, 0, RST, self.return_ttl(s.rule));
+            let out = self.answer(cx.pd, ack, 0, RST, self.return_ttl(rule));
             self.send_tcp(cx.host, cx.pd.af, &out);
         }
         self.change(slot, |s| tcp::forget(s.peers_mut(forward).0));

@@ -69,6 +69,14 @@ pub fn sanity(packet: &mut Packet<'_>, meta: &PktMeta, desc: &mut PacketDesc) ->
     Ok(())
 }
 
+/// Whether a packet is no TCP segment, or one in the middle of a conversation that [`sanity`] leaves as it is.
+#[must_use]
+#[inline]
+pub fn is_clean(desc: &PacketDesc) -> bool {
+    let L4::Tcp(t) = desc.l4 else { return true };
+    t.flags & (SYN | ACK) == ACK && t.reserved == 0 && (t.flags & URG != 0 || t.urgent == 0)
+}
+
 /// Where the transport header begins.
 fn offset(desc: &PacketDesc) -> usize {
     usize::try_from(desc.off).unwrap_or(usize::MAX)

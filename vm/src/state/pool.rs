@@ -70,7 +70,7 @@ pub fn copied<T: Copy>(what: &'static str, values: &[T]) -> Result<Vec<T>, OutOf
 }
 
 /// One place: taken, or a link of the list of free ones.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 enum Place<T> {
     Taken(T),
     Free(u32),
@@ -86,7 +86,7 @@ pub struct Pool<T> {
     what: &'static str,
 }
 
-impl<T: Copy> Pool<T> {
+impl<T> Pool<T> {
     /// A pool of at most `limit` entries.
     ///
     /// # Errors
@@ -145,9 +145,8 @@ impl<T: Copy> Pool<T> {
     /// Gives an entry back; nothing happens when it is not taken.
     pub fn give(&mut self, id: u32) -> Option<T> {
         let free = self.free;
-        let place = self.at_mut(id)?;
-        let Place::Taken(value) = *place else { return None };
-        *place = Place::Free(free);
+        let place = self.at_mut(id).filter(|p| matches!(p, Place::Taken(_)))?;
+        let Place::Taken(value) = core::mem::replace(place, Place::Free(free)) else { return None };
         self.free = id;
         self.used = self.used.saturating_sub(1);
         Some(value)

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::rule::{Addr, Af, Direction, RouteKind, Timeout};
 use crate::state::key::{KeySide, StateKey};
+use crate::state::live::Side;
+use crate::sync::{Byte, HELD, Long, Word};
 
 /// "None" of the small index types below.
 pub const NONE: u32 = u32::MAX;
@@ -94,9 +96,6 @@ pub const WSCALE_FLAG: u8 = 0x80;
 pub const WSCALE_MASK: u8 = 0x0f;
 
 impl StatePeer {
-    /// Nothing seen.
-    const NONE: Self = Self { seqlo: 0, seqhi: 0, seqdiff: 0, max_win: 0, state: PeerState::CLOSED, wscale: 0 };
-
     /// The window shift it announced, 0 for none.
     #[must_use]
     pub const fn shift(&self) -> u32 {
@@ -159,8 +158,9 @@ const BIT_STACK_IN_EXT: u8 = 16;
 
 /// A state. Time is in whole seconds of the host's clock, as pf counts it.
 ///
-/// What is compared when a packet looks for its state lies on the first of its two cache lines.
-#[derive(Clone, Copy, Debug)]
+/// What is compared when a packet looks for its state lies on the first of its two cache lines. What packets change is in
+/// words that processors may share; see [`crate::state::live`].
+#[derive(Clone, Debug)]
 #[repr(C, align(128))]
 pub struct State {
     /// IPv6: the wire key's addresses. IPv4: wire and stack key, four bytes each.
@@ -173,35 +173,41 @@ pub struct State {
     pub kif: u16,
     proto: u8,
     bits: u8,
-    /// What it waits for, as [`State::timeout`] tells.
-    timeout: u8,
+    /// What it waits for, as [`State::timeout`] tells, and its lock.
+    pub(super) phase: Byte,
     /// `log (all)` and its like, bits of [`crate::rule::LogFlags`].
     pub log: u8,
-    /// The side that sent the first packet.
-    pub src: StatePeer,
-    /// The other side.
-    pub dst: StatePeer,
-    /// Packets: with the state's direction, against it.
-    pub packets: [u64; 2],
-    /// Bytes, likewise.
-    pub bytes: [u64; 2],
+    pub(super) src: Side,
+    pub(super) dst: Side,
+    pub(super) packets: [Long; 2],
+    pub(super) bytes: [Long; 2],
     /// Second it was made.
     pub created: u32,
-    /// Second of the last packet that counts for expiry.
-    pub expire: u32,
+    pub(super) expire: Word,
     /// The pinned rule (and anchor) that made it.
     pub rule: u32,
     /// Its extension, [`NONE`] when it has none.
     pub ext: u32,
 }
 
-const TIMEOUT_PURGE: u8 = u8::MAX;
+const PHASE_PURGE: u8 = HELD - 1;
 /// Of a record that is not in use: `ext` is the next free one.
-const TIMEOUT_FREE: u8 = u8::MAX - 1;
+const PHASE_FREE: u8 = HELD - 2;
+
+impl StateTimeout {
+    /// As the record keeps it.
+    #[inline]
+    pub(super) const fn phase(self) -> u8 {
+        match self {
+            Self::Named(t) => t as u8,
+            Self::Purge => PHASE_PURGE,
+        }
+    }
+}
 
 impl State {
     /// A record that is not in use.
-    pub(super) const fn free(next: u32) -> Self {
+    pub(super) fn free(next: u32) -> Self {
         Self {
             addrs: [[0; 4]; 8],
             wire_port: [0; 2],
@@ -210,14 +216,14 @@ impl State {
             kif: 0,
             proto: 0,
             bits: 0,
-            timeout: TIMEOUT_FREE,
+            phase: Byte::new(PHASE_FREE),
             log: 0,
-            src: StatePeer::NONE,
-            dst: StatePeer::NONE,
-            packets: [0; 2],
-            bytes: [0; 2],
+            src: Side::default(),
+            dst: Side::default(),
+            packets: Default::default(),
+            bytes: Default::default(),
             created: 0,
-            expire: 0,
+            expire: Word::default(),
             rule: NONE,
             ext: next,
         }
@@ -225,19 +231,19 @@ impl State {
 
     /// Whether the record is not in use.
     #[inline]
-    pub(super) const fn is_free(&self) -> bool {
-        self.timeout == TIMEOUT_FREE
+    pub(super) fn is_free(&self) -> bool {
+        self.phase.get() & !HELD == PHASE_FREE
     }
 
     /// The next free record after this free one.
-    pub(super) const fn next_free(&self) -> u32 {
+    pub(super) fn next_free(&self) -> u32 {
         if self.is_free() { self.ext } else { NONE }
     }
 
     /// Reads from both lines of the record, so that they are near when they are wanted.
     #[inline]
-    pub(super) const fn touch(&self) -> u32 {
-        self.src.seqlo ^ self.expire
+    pub(super) fn touch(&self) -> u32 {
+        u32::from(self.phase.get()) ^ self.expire.get()
     }
 
     /// A new state between two keys, everything else zero. The stack key goes into the record when it fits; when
@@ -249,7 +255,7 @@ impl State {
             stack_port: stack.port,
             kif: FLOATING,
             proto: wire.proto,
-            timeout: 0,
+            phase: Byte::new(0),
             ..Self::free(NONE)
         };
         if matches!(dir, Direction::Out) {
@@ -385,49 +391,56 @@ impl State {
     /// Whether it is over and waits to be removed.
     #[must_use]
     #[inline]
-    pub const fn is_purge(&self) -> bool {
-        self.timeout == TIMEOUT_PURGE
+    pub fn is_purge(&self) -> bool {
+        self.phase.get() & !HELD == PHASE_PURGE
     }
 
     /// What it waits for.
     #[must_use]
+    #[inline]
     pub fn timeout(&self) -> StateTimeout {
-        match Timeout::ALL.get(usize::from(self.timeout)) {
+        match Timeout::ALL.get(usize::from(self.phase.get() & !HELD)) {
             Some(t) => StateTimeout::Named(*t),
             None => StateTimeout::Purge,
         }
     }
 
-    /// Sets what it waits for.
-    #[inline]
-    pub const fn set_timeout(&mut self, t: StateTimeout) {
-        self.timeout = match t {
-            StateTimeout::Named(t) => t as u8,
-            StateTimeout::Purge => TIMEOUT_PURGE,
-        };
-    }
-
-    /// Both sides in the order (sender, receiver) for a packet of `forward` direction or not.
+    /// The side that sent the first packet.
     #[must_use]
     #[inline]
-    pub const fn peers_mut(&mut self, forward: bool) -> (&mut StatePeer, &mut StatePeer) {
-        if forward { (&mut self.src, &mut self.dst) } else { (&mut self.dst, &mut self.src) }
+    pub fn src(&self) -> StatePeer {
+        self.src.get()
     }
 
-    /// Counts a packet of a direction.
+    /// The other side.
+    #[must_use]
     #[inline]
-    pub fn count(&mut self, dir: Direction, len: u32) {
-        let with = self.direction() == dir;
-        let ([p0, p1], [b0, b1]) = (&mut self.packets, &mut self.bytes);
-        let (p, b) = if with { (p0, b0) } else { (p1, b1) };
-        *p = p.wrapping_add(1);
-        *b = b.wrapping_add(u64::from(len));
+    pub fn dst(&self) -> StatePeer {
+        self.dst.get()
     }
 
-    /// Sets the progress of both sides.
-    pub const fn set_both(&mut self, s: PeerState) {
-        self.src.state = s;
-        self.dst.state = s;
+    /// Second of the last packet that counts for expiry.
+    #[must_use]
+    #[inline]
+    pub fn expire(&self) -> u32 {
+        self.expire.get()
+    }
+
+    /// Packets: with the state's direction, against it.
+    #[must_use]
+    pub fn packets(&self) -> [u64; 2] {
+        self.packets.each_ref().map(Long::get)
+    }
+
+    /// Bytes, likewise.
+    #[must_use]
+    pub fn bytes(&self) -> [u64; 2] {
+        self.bytes.each_ref().map(Long::get)
+    }
+
+    /// Sets packets and bytes.
+    pub fn set_counters(&mut self, packets: [u64; 2], bytes: [u64; 2]) {
+        (self.packets, self.bytes) = (packets.map(Long::new), bytes.map(Long::new));
     }
 }
 
@@ -560,6 +573,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(not(feature = "loom"))]
     fn sizes_are_what_the_design_says() {
         assert_eq!((size_of::<State>(), align_of::<State>()), (128, 128));
         assert_eq!(core::mem::offset_of!(State, dst), 64);
@@ -599,10 +613,10 @@ mod tests {
         let k = StateKey { addr: [Addr::default(); 2], port: [0; 2], af: Af::Inet, proto: 1 };
         let mut s = State::new(&k, &k, Direction::In);
         for t in Timeout::ALL {
-            s.set_timeout(StateTimeout::Named(*t));
+            s.edit(|l| l.set_timeout(StateTimeout::Named(*t)));
             assert_eq!(s.timeout(), StateTimeout::Named(*t));
         }
-        s.set_timeout(StateTimeout::Purge);
+        s.edit(|l| l.set_timeout(StateTimeout::Purge));
         assert_eq!(s.timeout(), StateTimeout::Purge);
     }
 }

@@ -15,6 +15,7 @@ use crate::state::key::{KeySide, StateKey};
 use crate::state::pool::{OutOfMemory, Pool, filled, lengthen};
 use crate::state::record::{FLOATING, NONE, PeerScrub, PeerState, State, StateExt};
 use crate::state::slab::Slab;
+use crate::sync::Long;
 
 /// What belongs to a state beside its record.
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +67,7 @@ pub struct StateTable {
     /// Its last state of a round went before it was reached.
     round_over: bool,
     next_id: u64,
-    searches: u64,
+    searches: Long,
     inserts: u64,
     removals: u64,
     limit: u32,
@@ -91,7 +92,7 @@ impl StateTable {
             walker: NONE,
             round_over: false,
             next_id: 1,
-            searches: 0,
+            searches: Long::default(),
             inserts: 0,
             removals: 0,
             limit,
@@ -135,8 +136,9 @@ impl StateTable {
     }
 
     /// Zeroes searches, insertions and removals.
-    pub const fn clear_counters(&mut self) {
-        (self.searches, self.inserts, self.removals) = (0, 0, 0);
+    pub fn clear_counters(&mut self) {
+        self.searches.set(0);
+        (self.inserts, self.removals) = (0, 0);
     }
 
     /// Makes room for `limit` states. Nothing else changes: states keep their numbers and their order, and the limit is as
@@ -207,8 +209,8 @@ impl StateTable {
 
     /// Searches, insertions and removals so far (`pfctl -si`).
     #[must_use]
-    pub const fn counters(&self) -> [u64; 3] {
-        [self.searches, self.inserts, self.removals]
+    pub fn counters(&self) -> [u64; 3] {
+        [self.searches.get(), self.inserts, self.removals]
     }
 
     /// A state.
@@ -290,9 +292,10 @@ impl StateTable {
         if let Some(e) = ext {
             state.ext = self.exts.take(e)?;
         }
+        let ext = state.ext;
         let slot = self.states.take(state);
         if slot.is_none() {
-            self.exts.give(state.ext);
+            self.exts.give(ext);
         }
         slot
     }
@@ -305,7 +308,7 @@ impl StateTable {
 
     /// Links one key of a state that was taken (`pf.c pf_state_key_attach`).
     pub fn attach(&mut self, slot: u32, side: KeySide) -> Attach {
-        let Some(state) = self.get(slot).copied() else { return Attach::Taken };
+        let Some(state) = self.get(slot).cloned() else { return Attach::Taken };
         let key = state.key(side, self.ext(&state));
         let hash = self.index.hash(&key);
         let (mut replaces, mut taken) = (NONE, false);
@@ -321,7 +324,7 @@ impl StateTable {
             taken
         });
         if let Some(s) = self.get_mut(replaces) {
-            s.set_both(PeerState::CLOSED);
+            s.edit(|s| s.set_both(PeerState::CLOSED));
         }
         if taken {
             return Attach::Taken;
@@ -347,8 +350,8 @@ impl StateTable {
             return Rival::No;
         }
         let closed = key.proto == crate::packet::proto::TCP
-            && o.src.state >= PeerState::FIN_WAIT_2
-            && o.dst.state >= PeerState::FIN_WAIT_2;
+            && o.src().state >= PeerState::FIN_WAIT_2
+            && o.dst().state >= PeerState::FIN_WAIT_2;
         if closed { Rival::Closed } else { Rival::Yes }
     }
 
@@ -380,7 +383,7 @@ impl StateTable {
 
     /// Removes a settled state: both keys, its place, its record, its extension. Gives back the record and extension.
     pub fn remove(&mut self, slot: u32) -> Option<(State, Option<StateExt>)> {
-        let state = *self.get(slot)?;
+        let state = self.get(slot)?.clone();
         let ext = self.ext(&state).copied();
         self.detach(slot, KeySide::Wire);
         if state.translated() {
@@ -429,7 +432,7 @@ impl StateTable {
     /// The same, of a key whose hash is known.
     #[inline]
     pub fn find_hashed(&mut self, key: &StateKey, hash: u64, dir: Direction, kif: u16) -> Option<u32> {
-        self.searches = self.searches.wrapping_add(1);
+        self.searches.grow(1);
         let mut best = NONE;
         self.index.each(hash, |n| {
             let (slot, side) = owner(n);
@@ -439,6 +442,20 @@ impl StateTable {
             false
         });
         (best != NONE).then_some(best)
+    }
+
+    /// The state a packet belongs to where the index leaves no doubt: only one state may hold the key. `None` when there are
+    /// several, or none. It is not counted as a search ([`StateTable::searched`]).
+    #[must_use]
+    #[inline]
+    pub fn only(&self, key: &StateKey, hash: u64, dir: Direction, kif: u16) -> Option<u32> {
+        let (slot, side) = owner(self.index.only(hash)?);
+        (self.is_key(slot, side, key) && self.meets(slot, side, dir, kif)).then_some(slot)
+    }
+
+    /// Counts searches, for who shares the table.
+    pub fn searched(&self, n: u64) {
+        self.searches.add(n);
     }
 
     /// Whether a state that holds a packet's key is one for its direction and interface.
@@ -572,7 +589,7 @@ mod tests {
         let mut t = StateTable::new(8, [1, 2]).unwrap();
         let k = key(1, TCP);
         let old = insert(&mut t, k, Direction::In, FLOATING).unwrap();
-        t.get_mut(old).unwrap().set_both(PeerState::TIME_WAIT);
+        t.get_mut(old).unwrap().edit(|s| s.set_both(PeerState::TIME_WAIT));
         assert!(insert(&mut t, k, Direction::In, FLOATING).is_ok());
         assert_eq!(t.len(), 1);
     }

@@ -62,7 +62,7 @@ impl Load<'_> {
 pub fn expires(state: &State, load: &Load<'_>) -> u32 {
     match state.timeout() {
         StateTimeout::Purge => 0,
-        StateTimeout::Named(t) => load.scaled(t).map_or(0, |s| state.expire.saturating_add(s)),
+        StateTimeout::Named(t) => load.scaled(t).map_or(0, |s| state.expire().saturating_add(s)),
     }
 }
 

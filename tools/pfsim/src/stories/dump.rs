@@ -32,13 +32,13 @@ impl World {
             "if": if s.kif == FLOATING { "all" } else { self.sim.name(s.kif) },
             "wire": key(&wire),
             "rule": self.rule_number(s.rule),
-            "src": peer(&s.src, ext.map_or(0, |e| e.mss)),
-            "dst": peer(&s.dst, 0),
+            "src": peer(&s.src(), ext.map_or(0, |e| e.mss)),
+            "dst": peer(&s.dst(), 0),
             "timeout": match s.timeout() { StateTimeout::Named(t) => t.name(), StateTimeout::Purge => "purge" },
             "age": now.saturating_sub(s.created),
             "expires": e.expires(s).saturating_sub(now),
-            "packets": s.packets,
-            "bytes": s.bytes,
+            "packets": s.packets(),
+            "bytes": s.bytes(),
             "flags": s.flags.0,
         });
         if wire != stack {

@@ -79,14 +79,23 @@ pub fn normalize(
     now: u32,
     room: &mut [u8],
 ) -> Normalized {
-    let plain = |p: &Packet<'_>| p.u16(6).is_some_and(|flags| flags & !ipv4::DF == 0);
-    if desc.af == Af::Inet && !desc.fragment && plain(packet) {
+    if is_clean(packet, desc) {
         return Normalized::Pass;
     }
     normalize_any(cache, packet, meta, desc, set, now, room)
 }
 
-/// What is no whole IPv4 packet with right flags.
+/// Whether a packet is whole and its fragmentation fields are as they should be.
+#[must_use]
+#[inline]
+pub fn is_clean(packet: &Packet<'_>, desc: &PacketDesc) -> bool {
+    match desc.af {
+        Af::Inet => !desc.fragment && packet.u16(6).is_some_and(|flags| flags & !ipv4::DF == 0),
+        Af::Inet6 => desc.fragoff == 0,
+    }
+}
+
+/// What is not clean.
 fn normalize_any(
     cache: &mut FragCache,
     packet: &mut Packet<'_>,

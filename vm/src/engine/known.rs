@@ -1,0 +1,306 @@
+//! Packets of known states, by several processors at once.
+//!
+//! Nearly every packet belongs to a state and changes nothing but that state and some counters. Such packets need the
+//! engine to stand still, not to be theirs alone: [`Engine::pass_known`] takes `&self`. What it cannot do with that it
+//! leaves as it was, for the caller to come back with the engine held alone ([`Engine::process`]). The functions that track
+//! and rewrite are the same on both ways, and so is the outcome.
+//!
+//! Locks, in this order:
+//! 1. the engine's, around it: shared by these packets, held alone by all others, by control and by time. So the index, the
+//!    rules, the interfaces and all else that is no counter stand still meanwhile, and a packet sees one generation;
+//! 2. the lock of one state ([`State::hold`]), tried and never waited for. Nothing is taken under it.
+//!
+//! Counters are exact as soon as the engine is held alone: what a batch has counted is told before the caller lets go of
+//! its share ([`Tally`]).
+//!
+//! **Invariant:** `None`, and a packet that [`Engine::pass_known_batch`] does not reach, leave packet and engine untouched.
+
+use alloc::vec::Vec;
+
+use crate::engine::Engine;
+use crate::engine::cx::{Action, seconds};
+use crate::engine::order::{Ahead, Arriving, BATCH, Seen, Wishes, key_of};
+use crate::engine::outcome::{Carried, Outcome};
+use crate::engine::rules::{RuleEntry, second};
+use crate::engine::test_rule::MAX_HITS;
+use crate::engine::track::{Certain, other_key_of, segment_of, track_other, track_plain, windows_alone};
+use crate::nat::rewrite;
+use crate::norm::{self, scrub::scrub};
+use crate::packet::{Packet, PacketDesc, PktMeta, proto};
+use crate::rule::{Af, Direction};
+use crate::state::State;
+use crate::state::pool::{OutOfMemory, filled};
+use crate::state::record::{NONE, SRC_NODE_KINDS, StateExt};
+
+/// What a processor needs to look at packets: their descriptions, and what they have counted so far.
+#[derive(Debug)]
+pub struct Scratch {
+    ahead: Vec<Ahead>,
+    tally: Tally,
+}
+
+impl Scratch {
+    /// Room for one batch.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] when there is none.
+    pub fn new() -> Result<Self, OutOfMemory> {
+        let count = u32::try_from(BATCH).unwrap_or(0);
+        Ok(Self { ahead: filled("packets of a batch", count, Ahead::NOTHING)?, tally: Tally::new()? })
+    }
+}
+
+/// Packets and bytes at a rule or an interface, in and out.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sum {
+    packets: [u64; 2],
+    bytes: [u64; 2],
+}
+
+impl Sum {
+    fn count(&mut self, second: bool, len: u32) {
+        let ([p0, p1], [b0, b1]) = (&mut self.packets, &mut self.bytes);
+        let (p, b) = if second { (p1, b1) } else { (p0, b0) };
+        *p = p.wrapping_add(1);
+        *b = b.wrapping_add(len.into());
+    }
+}
+
+/// What packets have counted and not told yet, so that processors seldom write to the same memory. It remembers a few
+/// rules and interfaces at a time and tells of one that has to give way.
+#[derive(Debug)]
+struct Tally {
+    searches: u64,
+    /// By place in the book.
+    rules: Vec<(u32, Sum)>,
+    /// By index and family.
+    ifaces: Vec<((u16, Af), Sum)>,
+}
+
+/// Rules, and interfaces, a tally remembers.
+const PLACES: u32 = 8;
+
+impl Tally {
+    fn new() -> Result<Self, OutOfMemory> {
+        let rules = filled("counted rules", PLACES, (NONE, Sum::default()))?;
+        Ok(Self { searches: 0, rules, ifaces: filled("counted interfaces", PLACES, ((0, Af::Inet), Sum::default()))? })
+    }
+
+    /// Counts a packet that passes.
+    #[inline]
+    fn packet(&mut self, engine: &Engine, pd: &PacketDesc) {
+        self.searches = self.searches.wrapping_add(1);
+        let key = (pd.iface, pd.af);
+        if let Some((place, sum)) = at(&mut self.ifaces, u32::from(pd.iface) << 1 | u32::from(pd.af == Af::Inet6)) {
+            if *place != key {
+                engine.tell_iface(*place, core::mem::take(sum));
+                *place = key;
+            }
+            sum.count(second(pd.dir), pd.tot_len);
+        }
+    }
+
+    /// Counts it at a rule, in the first or the second cell.
+    #[inline]
+    fn rule(&mut self, engine: &Engine, rule: u32, cell: bool, len: u32) {
+        if let Some((place, sum)) = at(&mut self.rules, rule) {
+            if *place != rule {
+                engine.tell_rule(*place, core::mem::take(sum));
+                *place = rule;
+            }
+            sum.count(cell, len);
+        }
+    }
+
+    /// Tells all of it.
+    fn tell(&mut self, engine: &Engine) {
+        engine.table.searched(core::mem::take(&mut self.searches));
+        self.rules.iter_mut().for_each(|(place, sum)| engine.tell_rule(*place, core::mem::take(sum)));
+        self.ifaces.iter_mut().for_each(|(place, sum)| engine.tell_iface(*place, core::mem::take(sum)));
+    }
+}
+
+/// The place a number falls to.
+fn at<T>(places: &mut [T], number: u32) -> Option<&mut T> {
+    places.get_mut(usize::try_from(number % PLACES).ok()?)
+}
+
+impl Engine {
+    fn tell_rule(&self, place: u32, sum: Sum) {
+        if let Some(e) = self.rules.get(place) {
+            e.add(sum.packets, sum.bytes);
+        }
+    }
+
+    fn tell_iface(&self, (index, af): (u16, Af), sum: Sum) {
+        for ((packets, bytes), dir) in sum.packets.into_iter().zip(sum.bytes).zip([Direction::In, Direction::Out]) {
+            self.ifaces.add(index, af, dir, packets, bytes);
+        }
+    }
+
+    /// Decides about one packet if that changes no more than its state: [`Engine::process`] for who shares the engine.
+    /// `None`: nothing has changed, the engine is wanted alone.
+    pub fn pass_known(
+        &self,
+        pkt: &mut Packet<'_>,
+        meta: &PktMeta,
+        seen: Seen,
+        carried: Carried,
+        scratch: &mut Scratch,
+        now_ms: u64,
+    ) -> Option<Outcome> {
+        let Scratch { ahead, tally } = scratch;
+        let known = ahead.first_mut()?;
+        self.describe_ahead(pkt, meta, seen, known);
+        let out = self.known(pkt, meta, seen, &carried, known, seconds(now_ms), tally);
+        tally.tell(self);
+        out
+    }
+
+    /// Decides about the first packets of a batch, in order, up to one that wants the engine alone: that one and those after
+    /// it may belong together and are left to [`Engine::process_batch`]. Gives their number; `done` is told of each.
+    pub fn pass_known_batch(
+        &self,
+        batch: &mut [Arriving<'_, '_>],
+        scratch: &mut Scratch,
+        now_ms: u64,
+        mut done: impl FnMut(usize, &Outcome),
+    ) -> usize {
+        let now = seconds(now_ms);
+        let Scratch { ahead, tally } = scratch;
+        let mut passed = 0_usize;
+        'all: for some in batch.chunks_mut(ahead.len().max(1)) {
+            self.look_ahead(some, ahead);
+            for (a, k) in some.iter_mut().zip(ahead.iter_mut()) {
+                match self.known(a.pkt, a.meta, a.seen, &a.carried, k, now, tally) {
+                    Some(out) => done(passed, &out),
+                    None => break 'all,
+                }
+                passed = passed.saturating_add(1);
+            }
+        }
+        tally.tell(self);
+        passed
+    }
+
+    /// One packet.
+    #[allow(clippy::too_many_arguments, reason = "a packet, and what is known of it")]
+    #[inline]
+    fn known(
+        &self,
+        pkt: &mut Packet<'_>,
+        meta: &PktMeta,
+        seen: Seen,
+        carried: &Carried,
+        known: &mut Ahead,
+        now: u32,
+        tally: &mut Tally,
+    ) -> Option<Outcome> {
+        if self.passes_unseen(seen, carried) {
+            return Some(self.unseen(*carried));
+        }
+        let Ahead { pd, hash: Some(hash), said: Ok(()) } = known else { return None };
+        if self.shut || !self.flushes.is_empty() || !is_ordinary(pkt, pd) {
+            return None;
+        }
+        let slot = self.table.only(&key_of(pd), *hash, pd.dir, pd.iface)?;
+        let s = self.table.get(slot)?;
+        let ext = self.table.ext(s);
+        let wishes = Wishes::of_state(s, ext);
+        if !self.needs_no_more(s, ext) || wishes.as_ref().is_some_and(|w| w.scrub().random_id) {
+            return None;
+        }
+        let mut held = s.hold()?;
+        let (mut live, forward) = (held.live(), pd.dir == s.direction());
+        if pd.proto == proto::TCP {
+            if !track_plain(&mut live, &segment_of(pkt, pd), forward, now) {
+                return None;
+            }
+        } else {
+            track_other(&mut live, pd.proto, forward, now);
+        }
+        held.put(&live, pd.dir, pd.tot_len);
+        drop(held);
+        Self::complete(pd, seen, carried);
+        let mut out = Outcome::untouched(s.rule, *carried);
+        (out.action, out.state) = (Some(Action::Pass), Some(slot));
+        // What is written lies in the window, so none of this can fail.
+        if let Some(nk) = other_key_of(s, None, pd) {
+            let done = rewrite::known(pkt, meta, pd, &nk.target());
+            out.redirect(done.is_ok_and(|d| d.destination), pd);
+        }
+        if let Some(e) = ext {
+            out.anchor = Some(e.anchor).filter(|a| *a != NONE);
+            if e.max_mss != 0 {
+                let _ = norm::tcp::clamp_mss(pkt, meta, pd, e.max_mss);
+            }
+            if e.tag != 0 {
+                out.carried.tag = e.tag;
+            }
+        }
+        if let Some(wishes) = wishes {
+            let _ = scrub(pkt, meta, pd.af, &wishes.scrub(), &mut Certain);
+            wishes.tell(pd, true, &mut out);
+        }
+        self.count_known(tally, &out, ext, forward, pd);
+        Some(out)
+    }
+
+    /// Whether a state and its rules ask for nothing but tracking, translation, scrubbing and counts at rules: no log, no
+    /// source node, no other way, no timestamps, no diversion, no rate, no counts at tables.
+    #[inline]
+    fn needs_no_more(&self, s: &State, ext: Option<&StateExt>) -> bool {
+        let Some(rule) = self.rules.get(s.rule) else { return false };
+        let plain = s.log == 0 && windows_alone(s) && counts_alone(rule);
+        plain && rule.rule.divert.is_none() && !rule.rate.limited() && ext.is_none_or(|e| self.extends_plainly(e))
+    }
+
+    fn extends_plainly(&self, e: &StateExt) -> bool {
+        e.rt.is_none()
+            && e.scrub == NONE
+            && e.src_nodes == [NONE; SRC_NODE_KINDS]
+            && self.matched(e).all(|r| self.rules.get(r).is_none_or(counts_alone))
+    }
+
+    /// The match rules of a state.
+    fn matched<'e>(&'e self, e: &StateExt) -> impl Iterator<Item = u32> + 'e {
+        let mut at = e.matches;
+        let blocks = core::iter::from_fn(move || {
+            let block = self.table.matches.get(at)?;
+            at = block.next;
+            Some(block.rules)
+        });
+        blocks.take(MAX_HITS).flatten().filter(|r| *r != NONE)
+    }
+
+    /// Counts a packet that passed, as `pf_counters_inc` does.
+    fn count_known(&self, tally: &mut Tally, out: &Outcome, ext: Option<&StateExt>, forward: bool, pd: &PacketDesc) {
+        tally.packet(self, pd);
+        tally.rule(self, out.rule, second(pd.dir), pd.tot_len);
+        if let Some(anchor) = out.anchor {
+            tally.rule(self, anchor, second(pd.dir), pd.tot_len);
+        }
+        for rule in ext.into_iter().flat_map(|e| self.matched(e)) {
+            tally.rule(self, rule, !forward, pd.tot_len);
+        }
+    }
+}
+
+/// Whether a packet is an ordinary one: no fragment, no ICMP, no options, nothing to put right, and all that may be rewritten
+/// in its window.
+#[inline]
+fn is_ordinary(pkt: &Packet<'_>, pd: &PacketDesc) -> bool {
+    let end = pd.off.saturating_add(pd.tcp().map_or(8, |t| t.header.into()));
+    !pd.fragment
+        && pd.icmp().is_none()
+        && !pd.badopts.any()
+        && usize::try_from(end).is_ok_and(|end| pkt.window().len() >= end)
+        && norm::frag::is_clean(pkt, pd)
+        && norm::tcp::is_clean(pd)
+}
+
+/// Whether packets are counted at a rule and not at tables it names.
+#[inline]
+fn counts_alone(e: &RuleEntry) -> bool {
+    e.src_table.is_none() && e.dst_table.is_none()
+}
