@@ -122,23 +122,26 @@ fn cargo(package: &str, arch: Arch, target_dir: &Path) -> Command {
     cargo
 }
 
-/// Builds `planb.sys` for a processor and gives its path.
+/// The images of the driver: the filter, and the intermediate driver.
+pub(crate) const IMAGES: [&str; 2] = ["planb", "planbim"];
+
+/// Builds an image of the driver for a processor and gives its path.
 ///
 /// # Errors
 /// Whatever cargo says.
-pub(crate) fn driver(kit: &kit::Kit, arch: Arch, target_dir: &Path) -> Result<PathBuf, Failure> {
-    let mut cargo = cargo("driver/ndis/planb", arch, target_dir);
+pub(crate) fn driver(kit: &kit::Kit, image: &str, arch: Arch, target_dir: &Path) -> Result<PathBuf, Failure> {
+    let mut cargo = cargo(&format!("driver/ndis/{image}"), arch, target_dir);
     cargo.arg("--config").arg(format!("patch.crates-io.wdk-build.path={:?}", kit.wdk_build));
     cargo
         .env("WDKContentRoot", &kit.content)
         .env("LIBCLANG_PATH", installed("llvm-", "lib/libclang.so.1").map(|p| p.parent().unwrap_or(&p).to_path_buf())?)
         .env("BINDGEN_EXTRA_CLANG_ARGS", format!("-fgnuc-version=4.2.1 -isystem {}", clang_headers()?.display()));
-    let map = target_dir.join(format!("planb-{}.map", arch.wdk()));
+    let map = target_dir.join(format!("{image}-{}.map", arch.wdk()));
     cargo.env("PLANB_MAP", &map);
     run(&mut cargo)?;
-    let built = run::read(&target_dir.join(arch.target()).join("release/planb.exe"))?;
-    println!("{}: {}", arch.wdk(), image::check(&built, &run::read_text(&map)?, arch == Arch::X64)?);
-    let to = out().join(arch.wdk()).join("planb.sys");
+    let built = run::read(&target_dir.join(arch.target()).join(format!("release/{image}.exe")))?;
+    println!("{image} {}: {}", arch.wdk(), image::check(&built, &run::read_text(&map)?, arch == Arch::X64)?);
+    let to = out().join(arch.wdk()).join(format!("{image}.sys"));
     run::write(&to, &built)?;
     Ok(to)
 }
@@ -166,15 +169,15 @@ pub(crate) fn feed() -> Result<PathBuf, Failure> {
 }
 
 /// Builds once more, elsewhere, and compares: the same bytes.
-fn twice(kit: &kit::Kit, arch: Arch, path: &Path) -> Result<(), Failure> {
+fn twice(kit: &kit::Kit, image: &str, arch: Arch, path: &Path) -> Result<(), Failure> {
     let first = run::read(path)?;
     let again = root().join("driver/ndis/planb/target/again");
-    let second = run::read(&driver(kit, arch, &again)?)?;
+    let second = run::read(&driver(kit, image, arch, &again)?)?;
     if first == second {
-        println!("{}: built twice, the same {} bytes", arch.wdk(), first.len());
+        println!("{image} {}: built twice, the same {} bytes", arch.wdk(), first.len());
         Ok(())
     } else {
-        Err(format!("{}: two builds differ", arch.wdk()))
+        Err(format!("{image} {}: two builds differ", arch.wdk()))
     }
 }
 
@@ -189,10 +192,12 @@ pub(crate) fn build(arguments: &[String]) -> Result<(), Failure> {
     let kit = kit::make(&out())?;
     let target_dir = root().join("driver/ndis/planb/target");
     for arch in arches {
-        let path = driver(&kit, *arch, &target_dir)?;
-        println!("{}", path.display());
-        if arguments.iter().any(|a| a == "--twice") {
-            twice(&kit, *arch, &path)?;
+        for image in IMAGES {
+            let path = driver(&kit, image, *arch, &target_dir)?;
+            println!("{}", path.display());
+            if arguments.iter().any(|a| a == "--twice") {
+                twice(&kit, image, *arch, &path)?;
+            }
         }
     }
     println!("{}", mock(&root().join("driver/mock/pe/target"))?.display());
