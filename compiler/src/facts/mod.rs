@@ -11,7 +11,11 @@ pub mod file;
 pub mod live;
 mod names;
 mod os;
+pub mod rows;
 mod show;
+#[cfg(not(windows))]
+mod system;
+pub mod windows;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};

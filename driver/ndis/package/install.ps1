@@ -1,30 +1,99 @@
-# Installs the filter. Run as administrator. Safe to run again.
+# Installs Plan B: driver, commands, service. Run as administrator. Safe to run again: what is there is brought in line.
 #
 # Inserting a filter pauses every network stack: connections are interrupted for a moment, remote sessions too.
 param(
     [switch]$Mandatory,                 # no filter, no network: a driver that does not load tears the stack down
-    [ValidateSet('pass', 'block')]
-    [string]$BootPolicy = 'pass',       # what holds until the first rules are loaded
+    [ValidateSet('pass', 'block', 'last')]
+    [string]$BootPolicy = 'pass',       # what holds until rules are loaded: everything, ARP alone, the last good rules
+    [switch]$KeepDynamicPorts,          # leaves the range Windows takes ports from as it is (see below)
+    [string]$Destination = (Join-Path $env:ProgramFiles 'PlanB'),
     [switch]$Yes                        # does not ask
 )
 $ErrorActionPreference = 'Stop'
-$inf = Join-Path $PSScriptRoot 'planb.inf'
+Set-StrictMode -Version 2
+
+# What can be found out before anything is changed.
+$me = [Security.Principal.WindowsPrincipal][Security.Principal.WindowsIdentity]::GetCurrent()
+if (-not $me.IsInRole([Security.Principal.WindowsBuiltInRole]::Administrator)) { throw 'run this as administrator' }
+$build = [Environment]::OSVersion.Version.Build
+if ($build -lt 17763) { throw "Windows build $build; 17763 (1809) or newer is needed" }
+$machine = (Get-ItemProperty 'HKLM:\SYSTEM\CurrentControlSet\Control\Session Manager\Environment').PROCESSOR_ARCHITECTURE
+$folder = @{ AMD64 = 'x64'; ARM64 = 'ARM64' }[$machine]
+if (-not $folder) { throw "no driver for $machine" }
+$driver = Join-Path $PSScriptRoot $folder
+$inf = Join-Path $driver 'planb.inf'
+foreach ($file in 'planb.inf', 'planb.sys', 'planb.cat') {
+    if (-not (Test-Path (Join-Path $driver $file))) {
+        throw "$file is not in $driver; the catalogue of a package that was built on Linux is made by test-sign.ps1"
+    }
+}
+$service = 'HKLM:\SYSTEM\CurrentControlSet\Services\planb'
+$network = 'HKLM:\SYSTEM\CurrentControlSet\Control\Network\{4D36E974-E325-11CE-BFC1-08002BE10318}'
+$ndi = "$network\{6E3A4C2B-6B1D-4B6F-9B57-2C5B1B8F3D10}\Ndi"
+$own = 'HKLM:\SOFTWARE\PlanB'
+
 if (-not $Yes) {
     Write-Warning 'Every network connection of this computer is interrupted for a moment, this session too if it is remote.'
+    if ($Mandatory) { Write-Warning 'Mandatory: if the driver cannot be loaded, this computer has no network.' }
+    if ($BootPolicy -eq 'block') { Write-Warning 'Block: until rules are loaded nothing passes, remote sessions neither.' }
     if ((Read-Host 'Go on? [y/N]') -notmatch '^[yY]') { exit 1 }
 }
+
+# The commands; the service runs one of them.
+if (Get-Service planbsvc -ErrorAction Ignore) { Stop-Service planbsvc }
+New-Item -ItemType Directory -Path $Destination -Force | Out-Null
+Copy-Item (Join-Path $PSScriptRoot 'bin\*.exe') $Destination -Force
+$path = [Environment]::GetEnvironmentVariable('Path', 'Machine')
+if (($path -split ';') -notcontains $Destination) {
+    [Environment]::SetEnvironmentVariable('Path', ($path.TrimEnd(';') + ';' + $Destination), 'Machine')
+}
+
+# Settings first, so that the driver finds them when it starts.
+$policy = @{ pass = 0; block = 1; last = 2 }[$BootPolicy]
+New-Item -Path "$service\Parameters" -Force | Out-Null
+Set-ItemProperty -Path "$service\Parameters" -Name BootPolicy -Type DWord -Value $policy
+
+# Translations take ports 50001 to 65535, Windows gives its sockets 49152 to 65535: the host's range is moved below, so
+# that no port is both. With -KeepDynamicPorts the driver is told that all of that range is the host's, and rules that
+# translate must name other ports (nat-to ... port 20000:32767).
+New-Item -Path $own -Force | Out-Null
+if (-not $KeepDynamicPorts) {
+    foreach ($family in 'ipv4', 'ipv6') {
+        foreach ($proto in 'tcp', 'udp') {
+            $numbers = [regex]::Matches((netsh interface $family show dynamicport $proto | Out-String), ':\s*(\d+)')
+            $name = "DynamicPorts-$family-$proto"
+            if ($numbers.Count -ge 2 -and -not (Get-ItemProperty $own -Name $name -ErrorAction Ignore)) {
+                $value = $numbers[0].Groups[1].Value + ',' + $numbers[1].Groups[1].Value
+                Set-ItemProperty -Path $own -Name $name -Type String -Value $value
+            }
+            netsh interface $family set dynamicport $proto start=32768 num=17232 store=persistent | Out-Null
+            if ($LASTEXITCODE -ne 0) { throw "netsh: dynamic ports of $family $proto" }
+        }
+    }
+}
+
+# The driver.
 if ((netcfg -s n | Out-String) -notmatch 'planb_filter') {
     netcfg -v -l $inf -c s -i planb_filter
     if ($LASTEXITCODE -ne 0) { throw "netcfg: $LASTEXITCODE (see C:\Windows\INF\setupapi.dev.log)" }
+} else {
+    Write-Host 'The filter is installed already; for another version run uninstall.ps1 first.'
 }
-$policy = @{ pass = 0; block = 1 }[$BootPolicy]
-$service = 'HKLM:\SYSTEM\CurrentControlSet\Services\planb'
-New-Item -Path "$service\Parameters" -Force | Out-Null
-Set-ItemProperty -Path "$service\Parameters" -Name BootPolicy -Type DWord -Value $policy
-$network = 'HKLM:\SYSTEM\CurrentControlSet\Control\Network\{4D36E974-E325-11CE-BFC1-08002BE10318}'
-$ndi = "$network\{6E3A4C2B-6B1D-4B6F-9B57-2C5B1B8F3D10}\Ndi"
 if (Test-Path $ndi) {
     Set-ItemProperty -Path $ndi -Name FilterRunType -Type DWord -Value $(if ($Mandatory) { 1 } else { 2 })
 }
-sc.exe query planb
+
+# The service that tells the driver of interfaces, addresses, routes and ports.
+$command = '"{0}" service' -f (Join-Path $Destination 'pfload.exe')
+if (Get-Service planbsvc -ErrorAction Ignore) {
+    Set-ItemProperty -Path 'HKLM:\SYSTEM\CurrentControlSet\Services\planbsvc' -Name ImagePath -Value $command
+} else {
+    $about = 'Keeps the packet filter told of interfaces, addresses, routes and ports.'
+    New-Service -Name planbsvc -DisplayName 'Plan B host facts' -Description $about -BinaryPathName $command `
+        -StartupType Automatic -DependsOn planb | Out-Null
+}
+sc.exe failure planbsvc reset= 86400 actions= restart/5000/restart/5000/restart/60000 | Out-Null
+Start-Service planbsvc
+
+& (Join-Path $Destination 'pfload.exe') doctor
 Write-Host 'Installed. Load rules: pfload -f pf.conf'

@@ -1,17 +1,18 @@
 //! The connection to a filter: requests go in, records and rows come out.
 //!
-//! Holds [`Link`], one connection over the Unix socket of pfd, opened with a `Hello`, and [`Trouble`], everything that
-//! can go wrong with it, in pfctl's words where pfctl has any.
+//! Holds [`Link`], one connection, opened with a `Hello`, and [`Trouble`], everything that can go wrong with it, in pfctl's
+//! words where pfctl has any. How messages travel is [`Transport`]'s.
 //!
 //! **Invariant:** nothing the other side sends makes this side panic or take more than [`MAX_MESSAGE`] bytes a message.
 
-use std::io::{self, Read, Write};
+use std::io;
 
 use pfvm::api::{self, API_VERSION, END, MAX_MESSAGE, Page, Request, Rights, SectionBytes, Welcome};
 use serde::Deserialize;
 
-/// Where pfd listens unless it was told otherwise.
-pub(crate) const DEVICE: &str = "/run/pf/control";
+use crate::transport::Transport;
+
+pub(crate) use crate::transport::DEVICE;
 
 /// What went wrong.
 #[derive(Debug)]
@@ -102,26 +103,11 @@ rows! {
 /// A connection.
 #[derive(Debug)]
 pub(crate) struct Link {
-    stream: Stream,
+    way: Transport,
     out: Vec<u8>,
     reply: Vec<u8>,
     /// What the filter said of itself.
     pub welcome: Welcome,
-}
-
-#[cfg(unix)]
-type Stream = std::os::unix::net::UnixStream;
-#[cfg(not(unix))]
-type Stream = std::fs::File;
-
-#[cfg(unix)]
-fn connect(device: &str) -> io::Result<Stream> {
-    Stream::connect(device)
-}
-
-#[cfg(not(unix))]
-fn connect(_device: &str) -> io::Result<Stream> {
-    Err(io::Error::new(io::ErrorKind::Unsupported, "this build cannot reach a driver"))
 }
 
 impl Link {
@@ -131,9 +117,9 @@ impl Link {
     /// [`Trouble::Open`] when nobody is there, [`Trouble::Refused`] for another version or no rights.
     pub(crate) fn open(device: Option<&str>) -> Outcome<Self> {
         let device = device.unwrap_or(DEVICE);
-        let stream = connect(device).map_err(|why| Trouble::Open { device: device.to_owned(), why })?;
+        let way = Transport::open(device).map_err(|why| Trouble::Open { device: device.to_owned(), why })?;
         let welcome = Welcome { version: API_VERSION, rights: Rights::None, host: api::HostKind::Test, generation: 0 };
-        let mut link = Link { stream, out: vec![0; MAX_MESSAGE], reply: Vec::new(), welcome };
+        let mut link = Link { way, out: vec![0; MAX_MESSAGE], reply: Vec::new(), welcome };
         link.welcome = match link.ask(&Request::Hello { version: API_VERSION }) {
             // As where the device itself may not be opened.
             Err(why) if why.is(api::Code::Denied) => {
@@ -156,17 +142,13 @@ impl Link {
     pub(crate) fn send(&mut self, request: &Request<'_>) -> Outcome<&[u8]> {
         let out = self.out.as_mut_slice();
         let len = api::encode(request, out).map_err(|_| Trouble::Here("the request is too long".into()))?;
-        let prefix = u32::try_from(len).unwrap_or(u32::MAX).to_le_bytes();
         let message = out.get(..len).unwrap_or_default();
-        self.stream.write_all(&prefix).and_then(|()| self.stream.write_all(message)).map_err(Trouble::Broken)?;
-        let mut prefix = [0; 4];
-        self.stream.read_exact(&mut prefix).map_err(Trouble::Broken)?;
-        let len = usize::try_from(u32::from_le_bytes(prefix)).unwrap_or(usize::MAX);
-        if len > MAX_MESSAGE {
-            return Err(Trouble::Nonsense("a message that is too long"));
+        match self.way.exchange(message, &mut self.reply) {
+            Err(why) if why.kind() == io::ErrorKind::InvalidData => {
+                return Err(Trouble::Nonsense("a message that is too long"));
+            }
+            done => done.map_err(Trouble::Broken)?,
         }
-        self.reply.resize(len, 0);
-        self.stream.read_exact(&mut self.reply).map_err(Trouble::Broken)?;
         match api::read_reply(&self.reply) {
             Ok(Ok(body)) => Ok(body),
             Ok(Err(refusal)) => Err(Trouble::Refused { code: refusal.code, what: refusal.to_string() }),

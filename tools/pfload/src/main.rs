@@ -6,16 +6,19 @@
 mod command;
 mod getopt;
 mod link;
+mod machine;
 mod out;
 mod pf;
+mod transport;
 mod verbs;
 mod watch;
+#[cfg(windows)]
+mod windows;
 
 use std::process::ExitCode;
 
 use command::{Stop, USAGE};
 use out::Out;
-use pfc::source::text;
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os().map(|arg| arg_text(&arg));
@@ -50,7 +53,7 @@ fn main() -> ExitCode {
 #[cfg(unix)]
 fn arg_text(arg: &std::ffi::OsStr) -> String {
     use std::os::unix::ffi::OsStrExt;
-    text::decode(arg.as_bytes()).into_owned()
+    pfc::source::text::decode(arg.as_bytes()).into_owned()
 }
 
 #[cfg(not(unix))]

@@ -19,6 +19,11 @@ const OWN: &[(&str, &str, Own)] = &[
         "runs the built planb.sys under Wine and compares it with pfsim (a number: so many rounds)",
         windows::wine::prove,
     ),
+    (
+        "package",
+        "makes the zip people install from (--x64: not for ARM64; --built: of the drivers that are built already)",
+        windows::package::package,
+    ),
 ];
 
 /// Tasks: name, what it does, what it runs with which environment.

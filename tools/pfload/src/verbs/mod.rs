@@ -3,6 +3,7 @@
 //! Holds the table of words ([`Verb`]), the definition the completions and manual pages are made from ([`definition`]),
 //! and the way from a word to what it does. Under the name `pfctl` there are no words.
 
+pub(crate) mod facts;
 mod load;
 mod log;
 mod pages;
@@ -60,6 +61,11 @@ struct Words {
 enum Verb {
     /// Put a compiled image (.pfbin) in force.
     Load(load::Load),
+    /// Tell the filter of its host's interfaces, addresses, routes and ports.
+    Facts(facts::Tell),
+    #[cfg(windows)]
+    #[allow(missing_docs, reason = "its words are its help")]
+    Service(crate::windows::service::Service),
     /// Keep rules that were loaded with --confirm.
     Confirm(load::Which),
     /// Go back to the rules before those that wait for their confirmation.
@@ -127,6 +133,9 @@ pub(crate) fn run(args: &[String]) -> ExitCode {
     let mut out = words.common.out();
     let done = match &words.verb {
         Verb::Load(load) => load.run(&words.common, &mut out),
+        Verb::Facts(facts) => facts.run(&words.common, &mut out),
+        #[cfg(windows)]
+        Verb::Service(service) => service.run(&words.common),
         Verb::Confirm(which) => which.confirm(&words.common, &mut out),
         Verb::Revert(which) => which.revert(&words.common, &mut out),
         Verb::Status(status) => status.run(&words.common, &mut out),
@@ -160,9 +169,7 @@ fn fail(out: &mut Out, why: &Trouble) {
         );
     }
     if why.is_absent() {
-        out.say(
-            "pfload: no filter answers there: start pfd, or name its socket with -p (`pfload doctor` looks further)",
-        );
+        out.say(&format!("pfload: {}", crate::transport::ABSENT));
     }
 }
 

@@ -195,6 +195,13 @@ impl Status {
     }
 }
 
+/// What to do for a filter no traffic comes to.
+#[cfg(not(windows))]
+const UNBOUND: &str = "start pfd with --attach NIC or --bridge A B to filter traffic";
+/// What to do for a filter no traffic comes to.
+#[cfg(windows)]
+const UNBOUND: &str = "turn the filter on for an adapter: `Enable-NetAdapterBinding -Name ADAPTER -ComponentID planb_filter`";
+
 /// One thing looked at.
 #[derive(Debug, PartialEq, Eq)]
 struct Finding {
@@ -212,7 +219,12 @@ fn finding(what: &'static str, well: Option<bool>, found: impl Into<String>, adv
 
 /// Why there is no connection.
 fn no_link(why: &Trouble, device: &str) -> Finding {
-    let advice = match why {
+    let advice = if cfg!(windows) { advice_windows(why) } else { advice_unix(why, device) };
+    Finding { what: "connection", well: Some(false), found: why.to_string(), advice: Some(advice) }
+}
+
+fn advice_unix(why: &Trouble, device: &str) -> String {
+    match why {
         Trouble::Open { why, .. } if why.kind() == std::io::ErrorKind::NotFound => format!(
             "start the filter: `pfd -p {device} --rules /etc/pf.conf --attach NIC` (or `systemctl start pfd`), or name \
              its socket with -p"
@@ -228,8 +240,23 @@ fn no_link(why: &Trouble, device: &str) -> Finding {
             "install pfload and pfd of one version, and start pfd again".into()
         }
         _ => "see what pfd printed last; start it again if it has gone".into(),
-    };
-    Finding { what: "connection", well: Some(false), found: why.to_string(), advice: Some(advice) }
+    }
+}
+
+fn advice_windows(why: &Trouble) -> String {
+    match why {
+        Trouble::Open { why, .. } if why.kind() == std::io::ErrorKind::NotFound => {
+            "install the driver with install.ps1, or start it: `sc.exe start planb`"
+        }
+        Trouble::Open { why, .. } if why.kind() == std::io::ErrorKind::PermissionDenied => {
+            "run this as administrator, in a console that was started as such"
+        }
+        Trouble::Refused { code: Code::Version, .. } => {
+            "install pfload.exe and planb.sys of one version (install.ps1), and restart"
+        }
+        _ => "see the system's event log for planb; start it again: `sc.exe stop planb`, `sc.exe start planb`",
+    }
+    .to_owned()
 }
 
 /// What is to be said of a filter that answers.
@@ -278,7 +305,7 @@ fn examine(seen: &Seen, device: &str) -> Vec<Finding> {
             "binding",
             None,
             "no adapter: no traffic comes this way",
-            Some("start pfd with --attach NIC or --bridge A B to filter traffic"),
+            Some(UNBOUND),
         ),
         false => finding("binding", Some(true), seen.binding.clone(), None),
     });
@@ -306,6 +333,19 @@ fn examine(seen: &Seen, device: &str) -> Vec<Finding> {
     all
 }
 
+/// What the host shows beside the filter: adapters that one which was killed has left shut.
+#[cfg(unix)]
+fn beside() -> Vec<Finding> {
+    left_over().into_iter().collect()
+}
+
+/// What the host says of the driver and its service.
+#[cfg(windows)]
+fn beside() -> Vec<Finding> {
+    let looks = crate::windows::health::look();
+    looks.into_iter().map(|(what, well, found, advice)| finding(what, well, found, advice)).collect()
+}
+
 /// Adapters that a filter which was killed has left shut: records nobody holds.
 #[cfg(unix)]
 fn left_over() -> Option<Finding> {
@@ -329,11 +369,6 @@ fn left_over() -> Option<Finding> {
     })
 }
 
-#[cfg(not(unix))]
-fn left_over() -> Option<Finding> {
-    None
-}
-
 impl Doctor {
     /// Carries it out; whether all is well.
     ///
@@ -345,7 +380,7 @@ impl Doctor {
             Ok(seen) => examine(&seen, device),
             Err(why) => vec![no_link(&why, device)],
         };
-        all.extend(left_over());
+        all.extend(beside());
         let ill = all.iter().any(|f| f.well == Some(false));
         if common.json {
             let list: Vec<_> = all
@@ -434,7 +469,16 @@ mod tests {
             (open(std::io::ErrorKind::PermissionDenied), "as root"),
             (Trouble::Refused { code: Code::Version, what: "v".into() }, "one version"),
         ] {
-            let said = no_link(&why, "/s").advice.unwrap();
+            let said = advice_unix(&why, "/s");
+            assert!(said.contains(word), "{said}");
+        }
+        for (why, word) in [
+            (open(std::io::ErrorKind::NotFound), "install.ps1"),
+            (open(std::io::ErrorKind::PermissionDenied), "as administrator"),
+            (Trouble::Refused { code: Code::Version, what: "v".into() }, "one version"),
+            (Trouble::Nonsense("x"), "event log"),
+        ] {
+            let said = advice_windows(&why);
             assert!(said.contains(word), "{said}");
         }
     }

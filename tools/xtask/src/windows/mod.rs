@@ -1,10 +1,11 @@
 //! What runs on Windows, built where there is none: the driver, its mock for Wine, the commands.
 
+pub(crate) mod commands;
 pub(crate) mod image;
 pub(crate) mod imports;
-#[cfg(test)]
-mod inf;
+pub(crate) mod inf;
 pub(crate) mod kit;
+pub(crate) mod package;
 pub(crate) mod run;
 pub(crate) mod wine;
 
@@ -101,17 +102,21 @@ fn clang_headers() -> Result<PathBuf, Failure> {
     found.ok_or_else(|| format!("{}: no headers (libclang-common-*-dev)", clang.display()))
 }
 
+/// Flags that keep this machine's folders out of what is built.
+fn remapped() -> Vec<String> {
+    let home = std::env::var("CARGO_HOME").or_else(|_| std::env::var("HOME").map(|home| format!("{home}/.cargo")));
+    vec![
+        format!("--remap-path-prefix={}=planb", root().display()),
+        format!("--remap-path-prefix={}=cargo", home.unwrap_or_default()),
+    ]
+}
+
 /// Cargo for a package of ours that is no member of the workspace, linked by lld-link.
 fn cargo(package: &str, arch: Arch, target_dir: &Path) -> Command {
     let root = root();
     let mut cargo = Command::new("cargo");
     let linker = format!("CARGO_TARGET_{}_LINKER", arch.target().replace('-', "_").to_uppercase());
-    let home = std::env::var("CARGO_HOME").or_else(|_| std::env::var("HOME").map(|home| format!("{home}/.cargo")));
-    let flags = [
-        "-Ctarget-feature=+crt-static".to_owned(),
-        format!("--remap-path-prefix={}=planb", root.display()),
-        format!("--remap-path-prefix={}=cargo", home.unwrap_or_default()),
-    ];
+    let flags = [vec!["-Ctarget-feature=+crt-static".to_owned()], remapped()].concat();
     cargo
         .args(["build", "--release", "--target", arch.target(), "--target-dir"])
         .arg(target_dir)
@@ -186,6 +191,9 @@ fn twice(kit: &kit::Kit, image: &str, arch: Arch, path: &Path) -> Result<(), Fai
 /// # Errors
 /// What failed.
 pub(crate) fn build(arguments: &[String]) -> Result<(), Failure> {
+    for inf in inf::check()? {
+        println!("{}", inf.display());
+    }
     let x64_only = arguments.iter().any(|a| a == "--x64");
     let arches: &[Arch] = if x64_only { &[Arch::X64] } else { &Arch::ALL };
     targets(&[Arch::X64.target(), Arch::Arm64.target(), COMMANDS])?;
@@ -201,5 +209,8 @@ pub(crate) fn build(arguments: &[String]) -> Result<(), Failure> {
         }
     }
     println!("{}", mock(&root().join("driver/mock/pe/target"))?.display());
+    for command in commands::build(commands::Profile::Dev)? {
+        println!("{}", command.display());
+    }
     Ok(())
 }

@@ -1,0 +1,130 @@
+//! What is shipped, under Wine: the driver is started, the commands load rules through its device, frames of a capture go
+//! through it, what comes out and what the commands show is compared with pfsim, the driver is stopped; and again.
+//!
+//! Wine gives NT, the mock gives NDIS ([`feed`]). Besides, the commands built for Windows say what those built for this
+//! machine say, byte for byte ([`same`]).
+
+mod feed;
+mod prefix;
+mod same;
+
+use std::path::Path;
+
+use pfc::compile::{Options, compile};
+use pfc::facts::Facts;
+use pfc::facts::live::{File, Source};
+use pfc::source::Sources;
+
+use super::run::{Failure, read, write};
+use super::{out, root};
+use feed::Traffic;
+use prefix::{Wine, drive};
+
+/// The example, compiled: image and facts.
+pub(super) fn example() -> Result<(Vec<u8>, Facts), Failure> {
+    let folder = root().join("examples");
+    let facts = File(folder.join("gateway.toml")).facts().map_err(|error| error.to_string())?;
+    let mut sources = Sources::disk();
+    let file = sources.add("gateway.conf", read(&folder.join("gateway.conf"))?);
+    let outcome = compile(&mut sources, file, &facts, &Options::default());
+    let image = outcome.compiled.ok_or("examples/gateway.conf does not compile")?.image;
+    Ok((image, facts))
+}
+
+
+/// A round: started, told of its host, loaded, fed, looked at, stopped.
+fn round(wine: &Wine, traffic: &Traffic, n: usize, rules: &str) -> Result<String, Failure> {
+    let examples = root().join("examples");
+    let (conf, facts) = (drive(&examples.join("gateway.conf")), drive(&examples.join("gateway.toml")));
+    wine.ours("pfload", &["facts", &facts])?;
+    // Text and image take turns.
+    if n % 2 == 1 {
+        wine.ours("pfload", &["-f", &conf, "--host-facts", &facts])?;
+    } else {
+        wine.ours("pfload", &["load", "C:\\gateway.pfbin"])?;
+    }
+    let said = traffic.pass(wine)?;
+    let shown = wine.ours("pfload", &["-s", "rules"])?;
+    if shown != rules {
+        return Err(format!("-s rules shows\n{shown}not\n{rules}"));
+    }
+    let states = traffic.states(&wine.ours("pfload", &["-s", "states"])?)?;
+    let info = wine.ours("pfload", &["-s", "info"])?;
+    let counted = info.lines().find(|line| line.trim_start().starts_with("current entries"));
+    let count = counted.and_then(|line| line.split_whitespace().nth(2)?.parse().ok());
+    if count != Some(states) || !info.starts_with("Status: Enabled") {
+        return Err(format!("-s info does not speak of {states} states:\n{info}"));
+    }
+    traffic.end(wine)?;
+    Ok(format!("{said}; {} rules and {states} states shown by pfload.exe", rules.lines().count()))
+}
+
+/// Rules as `-s rules` shows them, of what is compiled here.
+fn listed(image: &[u8], folder: &Path) -> Result<String, Failure> {
+    let path = folder.join("gateway.pfbin");
+    write(&path, image)?;
+    let printed = same::here("pfload", &["-nvf", "examples/gateway.conf", "--host-facts", "examples/gateway.toml"], None)?;
+    let kinds = ["pass", "block", "match", "anchor", "antispoof"];
+    let rule = |line: &&str| kinds.iter().any(|kind| line.split(' ').next() == Some(kind));
+    Ok(printed.0.lines().filter(rule).map(|line| format!("{line}\n")).collect())
+}
+
+/// `cargo xtask wine`: the proof.
+///
+/// # Errors
+/// What does not hold.
+pub(crate) fn prove(arguments: &[String]) -> Result<(), Failure> {
+    let rounds = arguments.iter().find_map(|n| n.parse().ok()).unwrap_or(3_usize);
+    let folder = out().join("wine");
+    let (image, facts) = example()?;
+    let wine = Wine::new(&folder)?;
+    println!("{}", same::prove(&wine, &folder, &image)?);
+    let rules = listed(&image, &folder)?;
+    let traffic = Traffic::new(&folder, &image, facts)?;
+    if wine.sc(&["query", "planb"]).is_err() {
+        let path = r"C:\windows\system32\drivers\planb.sys";
+        wine.sc(&["create", "planb", "type=", "kernel", "binPath=", path])?;
+    }
+    for n in 1..=rounds {
+        wine.sc(&["start", "planb"])?;
+        let said = round(&wine, &traffic, n, &rules);
+        wine.sc(&["stop", "planb"])?;
+        let state = wine.sc(&["query", "planb"])?;
+        if !state.contains("STOPPED") {
+            return Err(format!("not stopped: {state}"));
+        }
+        let said = said?;
+        if n == 1 || n == rounds {
+            println!("round {n}: {said}");
+        }
+    }
+    println!("started, loaded through the device, fed and stopped {rounds} times; nothing left behind");
+    println!("{}", service(&wine)?);
+    Ok(())
+}
+
+/// The service, run as one: it tells the driver of this machine.
+fn service(wine: &Wine) -> Result<String, Failure> {
+    if wine.sc(&["query", "planbsvc"]).is_err() {
+        wine.sc(&["create", "planbsvc", "binPath=", r"C:\pfload.exe service"])?;
+    }
+    wine.sc(&["start", "planb"])?;
+    wine.sc(&["start", "planbsvc"])?;
+    let mut shown = String::new();
+    for _ in 0..100 {
+        shown = wine.ours("pfload", &["-s", "Interfaces"])?;
+        if shown.lines().any(|name| name == "loopback") {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+    let log = read(&wine.prefix.join("drive_c/planbsvc.log"));
+    wine.sc(&["stop", "planbsvc"])?;
+    wine.sc(&["stop", "planb"])?;
+    let log = String::from_utf8_lossy(&log?).into_owned();
+    // Of this machine, by IP Helper: the loopback interface and its group.
+    if !shown.lines().any(|name| name == "loopback") || !log.contains("told the driver of") {
+        return Err(format!("the service did not tell the driver of interfaces: {shown}{log}"));
+    }
+    Ok(format!("planbsvc told the driver of {} interfaces and groups of this machine", shown.lines().count()))
+}

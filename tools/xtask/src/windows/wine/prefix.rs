@@ -1,0 +1,99 @@
+//! A prefix of Wine: the driver, the mock and the commands in it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::windows::commands::PACKAGES;
+use crate::windows::run::{Failure, output, read, run, write};
+use crate::windows::{COMMANDS, out, root};
+
+/// A Wine with the driver in it.
+pub(super) struct Wine {
+    /// Its folder.
+    pub(super) prefix: PathBuf,
+}
+
+impl Wine {
+    /// Makes a prefix and puts the files into it.
+    pub(super) fn new(folder: &Path) -> Result<Self, Failure> {
+        let prefix = folder.join("prefix");
+        let wine = Self { prefix };
+        if !wine.prefix.join("drive_c").exists() {
+            std::fs::create_dir_all(&wine.prefix).map_err(|error| error.to_string())?;
+            run(wine.command("wineboot").arg("-i").stdout(Stdio::null()).stderr(Stdio::null()))?;
+            run(wine.server().arg("-w"))?;
+        }
+        let drivers = wine.prefix.join("drive_c/windows/system32/drivers");
+        write(&drivers.join("planb.sys"), &read(&out().join("x64/planb.sys"))?)?;
+        write(&drivers.join("ndis.sys"), &read(&out().join("wine/ndis.sys"))?)?;
+        write(&drivers.join("../bcryptprimitives.dll"), &read(&random()?)?)?;
+        for package in PACKAGES {
+            let command = format!("{package}.exe");
+            write(&wine.prefix.join("drive_c").join(&command), &read(&out().join("x64").join(&command))?)?;
+        }
+        run(wine.server().arg("-p"))?;
+        Ok(wine)
+    }
+
+    fn environment<'c>(&self, command: &'c mut Command) -> &'c mut Command {
+        command
+            .env("WINEPREFIX", &self.prefix)
+            .env("WINEDLLOVERRIDES", "ndis.sys=n")
+            .env("WINEDEBUG", std::env::var("WINEDEBUG").unwrap_or_else(|_| "-all".to_owned()))
+            .env_remove("DISPLAY")
+            .env_remove("LD_LIBRARY_PATH")
+    }
+
+    /// A program, run.
+    pub(super) fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("/usr/lib/wine/wine64");
+        self.environment(&mut command).arg(program);
+        command
+    }
+
+    fn server(&self) -> Command {
+        let name = ["/usr/lib/wine/wineserver64", "/usr/lib/wine/wineserver"].iter().find(|p| Path::new(p).exists());
+        let mut command = Command::new(name.unwrap_or(&"wineserver"));
+        self.environment(&mut command);
+        command
+    }
+
+    /// One of the commands: what it writes to standard output. Standard error is shown.
+    ///
+    /// # Errors
+    /// It ends with something else than 0.
+    pub(super) fn ours(&self, name: &str, arguments: &[&str]) -> Result<String, Failure> {
+        output(self.command(&format!("C:\\{name}.exe")).args(arguments))
+    }
+
+    /// `sc`, which says what it did on standard output.
+    pub(super) fn sc(&self, arguments: &[&str]) -> Result<String, Failure> {
+        output(self.command("sc").args(arguments))
+    }
+}
+
+/// A path as programs under Wine have it.
+pub(super) fn drive(path: &Path) -> String {
+    format!("Z:{}", path.display()).replace('/', "\\")
+}
+
+/// Builds the library Wine lacks and gives its path.
+fn random() -> Result<PathBuf, Failure> {
+    let to = out().join("wine/bcryptprimitives.dll");
+    let mut rustc = Command::new("rustc");
+    rustc
+        .args(["--edition", "2024", "--crate-name", "bcryptprimitives", "--crate-type", "cdylib", "--target", COMMANDS])
+        .args(["-Cpanic=abort", "-O", "-Clink-arg=-Wl,--no-insert-timestamp"])
+        .arg(root().join("driver/mock/wine/prng.rs"))
+        .arg("-o")
+        .arg(&to);
+    run(&mut rustc)?;
+    Ok(to)
+}
+
+impl Drop for Wine {
+    fn drop(&mut self) {
+        // The server of this prefix alone; if it is gone, all the better.
+        let _ = self.server().arg("-k").status();
+    }
+}
