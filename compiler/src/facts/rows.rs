@@ -129,7 +129,8 @@ mod tests {
         assert!(rows[5].contains("index: 1") && rows[5].contains("flags: 3"));
         // An index that does not fit: all are counted.
         let far = Facts::parse(&text.replace("index = 7", "index = 70000")).unwrap();
-        let (first, _) = decode_row::<FactRow<'_>>(&far.rows(Link::of, &[])).map(|(r, n)| (format!("{r:?}"), n.len())).unwrap();
+        let (first, _) =
+            decode_row::<FactRow<'_>>(&far.rows(Link::of, &[])).map(|(r, n)| (format!("{r:?}"), n.len())).unwrap();
         assert!(first.contains("index: 1,"), "{first}");
     }
 }

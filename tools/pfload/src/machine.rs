@@ -61,7 +61,8 @@ impl Machine {
     /// What is to be said of the ports translations may use: whether that will do, and what is there.
     pub(crate) fn room(&self) -> (bool, String) {
         let whole = usize::from(PROXY.1 - PROXY.0) + 1;
-        let ours = |proto: u8| self.ports().iter().filter(|(p, n)| *p == proto && (PROXY.0..=PROXY.1).contains(n)).count();
+        let ours =
+            |proto: u8| self.ports().iter().filter(|(p, n)| *p == proto && (PROXY.0..=PROXY.1).contains(n)).count();
         let (tcp, udp) = (whole - ours(6), whole - ours(17));
         let said = format!("of ports {} to {} translations may use {tcp} for TCP and {udp} for UDP", PROXY.0, PROXY.1);
         (tcp >= FEW && udp >= FEW, said)
@@ -99,7 +100,14 @@ mod tests {
                     addresses: vec![at("192.0.2.7", 24), at("2001:db8::7", 64)],
                     ..Adapter::default()
                 },
-                Adapter { index: 1, alias: "Loopback".into(), kind: LOOPBACK, mtu: u32::MAX, up: true, ..Adapter::default() },
+                Adapter {
+                    index: 1,
+                    alias: "Loopback".into(),
+                    kind: LOOPBACK,
+                    mtu: u32::MAX,
+                    up: true,
+                    ..Adapter::default()
+                },
             ],
             routes: vec![way(12, "0.0.0.0", 0, Some("192.0.2.1")), way(1, "127.0.0.0", 8, None)],
             sockets: vec![(6, 135), (17, 5353), (6, 50_100)],
@@ -113,7 +121,10 @@ mod tests {
         let facts = HostFacts::read(&machine().rows()).unwrap();
         let card = facts.named("Wi-Fi (büro)").unwrap();
         assert_eq!((card.index, card.mtu, card.mac), (12, 1500, [2, 0, 0, 0, 0, 9]));
-        assert_eq!(card.groups().collect::<Vec<_>>(), ["egress", "ethernet", "{0D7A}", "luid:0x600800000000", "02:00:00:00:00:09"]);
+        assert_eq!(
+            card.groups().collect::<Vec<_>>(),
+            ["egress", "ethernet", "{0D7A}", "luid:0x600800000000", "02:00:00:00:00:09"]
+        );
         assert!(facts.is(card, "{0D7A}"), "a rule on the GUID matches");
         assert!(card.has(flag::UP) && card.has(flag::BROADCAST) && !card.has(flag::LOOPBACK));
         assert_eq!(card.addresses.len(), 2);
@@ -123,7 +134,10 @@ mod tests {
             pfvm::api::FactRow::Route { af: Af::Inet, prefix: 0, hop, metric, .. } => Some((hop, metric)),
             _ => None,
         });
-        assert_eq!(way.map(|(hop, metric)| (hop.map(|h| h.0[..4].to_vec()), metric)), Some((Some(vec![192, 0, 2, 1]), 25)));
+        assert_eq!(
+            way.map(|(hop, metric)| (hop.map(|h| h.0[..4].to_vec()), metric)),
+            Some((Some(vec![192, 0, 2, 1]), 25))
+        );
     }
 
     #[test]
@@ -151,6 +165,9 @@ mod tests {
         );
         let moved = Ports { start: 32_768, count: 17_232 };
         let good = Machine { dynamic: vec![(6, moved), (17, moved)], ..machine() };
-        assert_eq!(good.room(), (true, "of ports 50001 to 65535 translations may use 15534 for TCP and 15535 for UDP".into()));
+        assert_eq!(
+            good.room(),
+            (true, "of ports 50001 to 65535 translations may use 15534 for TCP and 15535 for UDP".into())
+        );
     }
 }

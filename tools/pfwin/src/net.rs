@@ -217,7 +217,10 @@ mod tests {
             (a.broadcasts(), a.point_to_point())
         };
         assert_eq!((reach(2, ETHERNET), reach(3, PPP)), ((true, false), (false, true)));
-        assert_eq!((reach(0, WIFI), reach(0, TUNNEL), reach(1, LOOPBACK)), ((true, false), (false, true), (false, false)));
+        assert_eq!(
+            (reach(0, WIFI), reach(0, TUNNEL), reach(1, LOOPBACK)),
+            ((true, false), (false, true), (false, false))
+        );
     }
 
     #[test]
@@ -239,8 +242,7 @@ mod tests {
     fn ports_of_a_table_are_in_network_order() {
         // Two rows of an IPv4 table of TCP and one too many words; the third row is not counted.
         let row = |port: u16| [2, 0, u32::from(port.to_be()), 0, 0, 7];
-        let table: Vec<u32> =
-            [2].into_iter().chain(row(135)).chain(row(50_123)).chain(row(1)).chain([9]).collect();
+        let table: Vec<u32> = [2].into_iter().chain(row(135)).chain(row(50_123)).chain(row(1)).chain([9]).collect();
         if cfg!(target_endian = "little") {
             assert_eq!(local_ports(&table, 6, 2), [135, 50_123]);
         }

@@ -191,7 +191,12 @@ fn adapter(from: &ip::IP_ADAPTER_ADDRESSES_LH) -> Adapter {
 }
 
 /// Rows of a table IP Helper has allocated, which is given back.
-fn table<T, R>(code: u32, head: *const T, rows: impl Fn(&T) -> (u32, *const R), mut each: impl FnMut(&R)) -> io::Result<()> {
+fn table<T, R>(
+    code: u32,
+    head: *const T,
+    rows: impl Fn(&T) -> (u32, *const R),
+    mut each: impl FnMut(&R),
+) -> io::Result<()> {
     if code != 0 {
         return Err(error(code));
     }
@@ -263,7 +268,13 @@ pub fn routes() -> io::Result<Vec<Route>> {
             let own = metrics.iter().find(|m| (m.0, m.1) == (family, row.InterfaceIndex)).map_or(0, |m| m.2);
             let hop = inet(&row.NextHop).filter(|hop| !hop.is_unspecified());
             let metric = row.Metric.saturating_add(own);
-            out.push(Route { index: row.InterfaceIndex, addr, prefix: row.DestinationPrefix.PrefixLength, hop, metric });
+            out.push(Route {
+                index: row.InterfaceIndex,
+                addr,
+                prefix: row.DestinationPrefix.PrefixLength,
+                hop,
+                metric,
+            });
         },
     )?;
     Ok(out)

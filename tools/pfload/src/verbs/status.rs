@@ -200,7 +200,8 @@ impl Status {
 const UNBOUND: &str = "start pfd with --attach NIC or --bridge A B to filter traffic";
 /// What to do for a filter no traffic comes to.
 #[cfg(windows)]
-const UNBOUND: &str = "turn the filter on for an adapter: `Enable-NetAdapterBinding -Name ADAPTER -ComponentID planb_filter`";
+const UNBOUND: &str =
+    "turn the filter on for an adapter: `Enable-NetAdapterBinding -Name ADAPTER -ComponentID planb_filter`";
 
 /// One thing looked at.
 #[derive(Debug, PartialEq, Eq)]
@@ -301,12 +302,7 @@ fn examine(seen: &Seen, device: &str) -> Vec<Finding> {
         (g, None) => finding("rules", Some(true), format!("generation {g}, digest {}", seen.digest), None),
     });
     all.push(match seen.binding.is_empty() {
-        true => finding(
-            "binding",
-            None,
-            "no adapter: no traffic comes this way",
-            Some(UNBOUND),
-        ),
+        true => finding("binding", None, "no adapter: no traffic comes this way", Some(UNBOUND)),
         false => finding("binding", Some(true), seen.binding.clone(), None),
     });
     if !seen.policy.is_empty() {

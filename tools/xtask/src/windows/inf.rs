@@ -228,7 +228,8 @@ fn version(inf: &Inf) -> Result<Rule, Failure> {
     }
     let driver = inf.value("version", "DriverVer")?;
     let good = driver.split_once(',').is_some_and(|(date, version)| {
-        let numbers = |text: &str, by, count| text.split(by).filter(|n| n.trim().parse::<u16>().is_ok()).count() == count;
+        let numbers =
+            |text: &str, by, count| text.split(by).filter(|n| n.trim().parse::<u16>().is_ok()).count() == count;
         numbers(date, '/', 3) && numbers(version, '.', 4)
     });
     if !good {
@@ -257,7 +258,8 @@ fn platforms(inf: &Inf) -> Result<(), Failure> {
 
 /// Sections: what is named exists, what exists is named.
 fn reached(inf: &Inf) -> Result<(), Failure> {
-    const ROOTS: &[&str] = &["version", "manufacturer", "destinationdirs", "sourcedisksnames", "sourcedisksfiles", "strings"];
+    const ROOTS: &[&str] =
+        &["version", "manufacturer", "destinationdirs", "sourcedisksnames", "sourcedisksfiles", "strings"];
     let mut named: Vec<String> = ROOTS.iter().map(|r| (*r).to_owned()).chain(inf.models()).collect();
     for install in inf.installs() {
         if !inf.has(&install) {
@@ -303,7 +305,9 @@ fn files(inf: &Inf) -> Result<(), Failure> {
     }
     let has = |file: &str| sources.iter().any(|(f, _)| f.eq_ignore_ascii_case(file));
     for install in inf.installs() {
-        for section in inf.pairs(&install).filter(|(k, _)| k.eq_ignore_ascii_case("CopyFiles")).flat_map(|(_, v)| v.split(',')) {
+        for section in
+            inf.pairs(&install).filter(|(k, _)| k.eq_ignore_ascii_case("CopyFiles")).flat_map(|(_, v)| v.split(','))
+        {
             for line in inf.lines(section.trim()) {
                 let file = line.split(',').next().unwrap_or_default().trim();
                 if !has(file) {

@@ -261,7 +261,8 @@ mod tests {
 
     #[test]
     fn an_inf_says_what_it_copies() {
-        let text = "[SourceDisksNames]\n1 = %Disk%\n\n[SourceDisksFiles]\na.sys = 1\nb.dll=1 ; two\n\n[Install]\nx = y\n";
+        let text =
+            "[SourceDisksNames]\n1 = %Disk%\n\n[SourceDisksFiles]\na.sys = 1\nb.dll=1 ; two\n\n[Install]\nx = y\n";
         assert_eq!(copied(text), ["a.sys", "b.dll"]);
         assert_eq!(copied(""), [""; 0]);
     }

@@ -31,7 +31,6 @@ pub(super) fn example() -> Result<(Vec<u8>, Facts), Failure> {
     Ok((image, facts))
 }
 
-
 /// A round: started, told of its host, loaded, fed, looked at, stopped.
 fn round(wine: &Wine, traffic: &Traffic, n: usize, rules: &str) -> Result<String, Failure> {
     let examples = root().join("examples");
@@ -63,7 +62,8 @@ fn round(wine: &Wine, traffic: &Traffic, n: usize, rules: &str) -> Result<String
 fn listed(image: &[u8], folder: &Path) -> Result<String, Failure> {
     let path = folder.join("gateway.pfbin");
     write(&path, image)?;
-    let printed = same::here("pfload", &["-nvf", "examples/gateway.conf", "--host-facts", "examples/gateway.toml"], None)?;
+    let printed =
+        same::here("pfload", &["-nvf", "examples/gateway.conf", "--host-facts", "examples/gateway.toml"], None)?;
     let kinds = ["pass", "block", "match", "anchor", "antispoof"];
     let rule = |line: &&str| kinds.iter().any(|kind| line.split(' ').next() == Some(kind));
     Ok(printed.0.lines().filter(rule).map(|line| format!("{line}\n")).collect())

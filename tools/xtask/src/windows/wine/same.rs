@@ -39,10 +39,14 @@ fn lines() -> Vec<Line> {
     let line = |name, text: &str| Line { name, arguments: text.split(' ').map(str::to_owned).collect(), input: None };
     let mut all = vec![
         line("pfc", "check examples/gateway.conf --host-facts examples/gateway.toml"),
-        line("pfsim", "run --rules examples/gateway.conf --host-facts examples/gateway.toml --pcap examples/gateway.pcap --states"),
+        line(
+            "pfsim",
+            "run --rules examples/gateway.conf --host-facts examples/gateway.toml --pcap examples/gateway.pcap --states",
+        ),
         line("pfload", "-nvf examples/gateway.conf --host-facts examples/gateway.toml"),
     ];
-    let mut rules: Vec<_> = std::fs::read_dir(root().join("../shared/pf/corpus/pf")).into_iter().flatten().flatten().collect();
+    let mut rules: Vec<_> =
+        std::fs::read_dir(root().join("../shared/pf/corpus/pf")).into_iter().flatten().flatten().collect();
     rules.sort_by_key(std::fs::DirEntry::path);
     for path in rules.iter().map(std::fs::DirEntry::path).filter(|path| path.extension().is_some_and(|e| e == "in")) {
         all.push(Line { input: Some(path), ..line("pfload", "-nvf - --host-facts tests/facts/openbsd.toml") });
