@@ -28,6 +28,14 @@ pub struct Clock {
     seed: u64,
 }
 
+impl Clock {
+    /// A clock that says so many milliseconds.
+    #[must_use]
+    pub const fn new(ms: u64) -> Self {
+        Self { ms, seed: 1 }
+    }
+}
+
 impl Random for Clock {
     fn random_u32(&mut self) -> u32 {
         self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

@@ -10,6 +10,7 @@ pub mod fuzz;
 pub mod lab;
 pub mod live;
 pub mod mixed;
+pub mod ndis;
 pub mod packets;
 pub mod rulesets;
 pub mod script;

@@ -84,6 +84,21 @@ pub fn empty_list(pool: Handle) -> *mut NetBufferList {
     list
 }
 
+/// Makes a list's first frame say what is not true: a length, an offset, a place in a piece, or nothing at all.
+pub fn lie(list: *mut NetBufferList, what: usize, by: usize) {
+    // SAFETY: the mock has the list.
+    let Some(f) = (unsafe { (*list).first.as_mut() }) else { return };
+    let by32 = u32::try_from(by).unwrap_or(0);
+    match what % 6 {
+        0 => f.length = f.length.wrapping_add(by32),
+        1 => f.length = u32::MAX - by32,
+        2 => f.current_mdl_offset = f.current_mdl_offset.wrapping_add(by32),
+        3 => f.current_mdl = core::ptr::null_mut(),
+        4 => f.length = f.length.saturating_sub(by32),
+        _ => f.current_mdl_offset = u32::MAX - by32,
+    }
+}
+
 /// Puts a frame at the end of a list: `offset` bytes into its pieces.
 pub fn add_frame(list: *mut NetBufferList, chain: *mut Mdl, offset: u32, length: u32) {
     let frame: *mut NetBuffer = zeroed();

@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use pfndis::os::{Events, Os, Supplies};
-use pfndis::sys::code::{PENDING, SUCCESS, Status};
+use pfndis::sys::code::{AT_DISPATCH, PENDING, SUCCESS, Status};
 use pfndis::sys::layout::{Handle, Mdl, NetBufferList, OidRequest, Ptr, StatusIndication};
 use pfndis::sys::list::{Chain, List, Maps};
 use pfndis::sys::lock::Levels;
 
+use crate::inside::Side;
+use crate::numbers::Numbers;
 use crate::sys;
 
 /// Where a list is.
@@ -56,17 +58,33 @@ pub enum Event {
     Answered(usize, Status),
 }
 
+/// What NDIS holds a module to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// Nothing leaves it.
+    Paused,
+    /// Everything goes.
+    Running,
+    /// What is under way ends.
+    Pausing,
+}
+
 /// The account.
 #[derive(Debug, Default)]
 pub struct World {
     /// Lists there are.
     pub lists: BTreeMap<usize, (Whose, Place)>,
+    /// The module a list that is below or above went through.
+    pub via: BTreeMap<usize, Handle>,
+    /// States of the modules that are watched.
+    pub modules: BTreeMap<usize, Life>,
     /// What happened.
     pub events: Vec<Event>,
     pools: BTreeSet<usize>,
     mdls: BTreeSet<usize>,
     memory: BTreeMap<usize, usize>,
-    clones: BTreeSet<usize>,
+    clones: BTreeMap<usize, Handle>,
+    answers: Vec<(usize, Status)>,
     /// Requests that went down and wait.
     pub requests: Vec<(usize, bool)>,
     next: usize,
@@ -91,6 +109,40 @@ impl World {
         );
     }
 
+    /// The state of a module changes: it was `from`.
+    pub fn lives(&mut self, module: Handle, from: Life, to: Life) {
+        let before = self.modules.insert(module.0.addr(), to);
+        assert_eq!(before, Some(from), "{module:?} becomes {to:?}");
+    }
+
+    /// Whether anything that went through a module is out: a list, or a request.
+    #[must_use]
+    pub fn holds(&self, module: Handle) -> bool {
+        if self.requests.iter().any(|(clone, _)| self.clones.get(clone) == Some(&module)) {
+            return true;
+        }
+        let out = |at: &usize| matches!(self.lists.get(at), Some((_, Place::Below | Place::Above)));
+        self.via.iter().any(|(at, by)| *by == module && out(at))
+    }
+
+    /// Lists that were lent are the miniport's again.
+    pub fn lent_back(&mut self, lists: &[*mut NetBufferList]) {
+        for list in lists {
+            assert_eq!(self.moved(*list, Place::Filter, Place::Home), Whose::Miniport);
+        }
+    }
+
+    /// No frame a module made is out.
+    pub fn assert_back(&self, module: Handle) {
+        for (at, (whose, place)) in &self.lists {
+            let out = *whose == Whose::Own && *place != Place::Filter;
+            assert!(
+                !out || self.via.get(at) != Some(&module),
+                "{module:?} is paused with a frame of its own {place:?}"
+            );
+        }
+    }
+
     fn moved(&mut self, list: *mut NetBufferList, from: Place, to: Place) -> Whose {
         let entry = self.lists.get_mut(&list.addr()).expect("a list nobody made");
         assert_eq!(entry.1, from, "{list:?} of {:?}", entry.0);
@@ -104,11 +156,34 @@ impl World {
 pub struct Mock {
     world: Mutex<World>,
     locks: AtomicUsize,
+    chosen: Mutex<Option<fn() -> bool>>,
 }
 
 thread_local! {
     /// Spin locks this thread holds.
     static HELD: Cell<usize> = const { Cell::new(0) };
+    /// Its interrupt level.
+    static LEVEL: Cell<u8> = const { Cell::new(PASSIVE) };
+}
+
+/// `PASSIVE_LEVEL`.
+pub const PASSIVE: u8 = 0;
+/// `DISPATCH_LEVEL`.
+pub const DISPATCH: u8 = 2;
+
+/// Runs `f` at a level, as whoever calls a handler there.
+pub fn at_level<T>(level: u8, f: impl FnOnce() -> T) -> T {
+    let before = LEVEL.replace(level);
+    let side = Side::driver();
+    let out = f();
+    drop(side);
+    assert_eq!(LEVEL.replace(before), level, "a handler left another level behind");
+    out
+}
+
+/// Flags that speak of the level speak the truth.
+fn assert_flags(flags: u32) {
+    assert!(flags & AT_DISPATCH == 0 || LEVEL.get() == DISPATCH, "DISPATCH_LEVEL was promised");
 }
 
 impl Mock {
@@ -122,6 +197,11 @@ impl Mock {
         let mut world = self.world();
         world.fail = at;
         world.asked = 0;
+    }
+
+    /// Who says of each allocation whether it is granted.
+    pub fn choose(&self, chosen: fn() -> bool) {
+        *self.chosen.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(chosen);
     }
 
     /// Locks taken so far.
@@ -181,27 +261,60 @@ impl Mock {
         sys::chain(lists)
     }
 
+    /// Takes some lists that are out through a module back, in any order.
+    pub fn claim(&self, module: Handle, place: Place, most: usize, random: &mut Numbers) -> Vec<*mut NetBufferList> {
+        let mut world = self.world();
+        let here = world.lists.iter().filter(|(at, (_, p))| *p == place && world.via.get(at) == Some(&module));
+        let all: Vec<*mut NetBufferList> = here.map(|(at, _)| core::ptr::with_exposed_provenance_mut(*at)).collect();
+        let mut lists = random.shuffled(all);
+        lists.truncate(most);
+        for list in &lists {
+            world.moved(*list, place, Place::Filter);
+        }
+        lists
+    }
+
+    /// The module a request that is under way is a clone of.
+    pub fn clone_of(&self, clone: usize) -> Option<Handle> {
+        self.world().clones.get(&clone).copied()
+    }
+
+    /// Requests that were completed since this was asked last.
+    pub fn take_answers(&self) -> Vec<(usize, Status)> {
+        core::mem::take(&mut self.world().answers)
+    }
+
     fn free_to_call(&self, what: &str) -> MutexGuard<'_, World> {
-        HELD.with(|held| assert_eq!(held.get(), 0, "{what} with a lock held"));
+        assert_eq!(HELD.get(), 0, "{what} with a lock held");
+        assert!(LEVEL.get() <= DISPATCH, "{what} above DISPATCH_LEVEL");
         self.world()
     }
 
     fn allocate(&self) -> Option<MutexGuard<'_, World>> {
+        let chosen = *self.chosen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let side = Side::driver();
+        if chosen.is_some_and(|granted| !granted()) {
+            return None;
+        }
+        drop(side);
         let mut world = self.world();
         world.asked += 1;
         (world.fail != Some(world.asked)).then_some(world)
     }
 
-    fn out(&self, module: Handle, lists: Chain, down: bool) {
+    fn out(&self, module: Handle, lists: Chain, flags: u32, down: bool) {
+        assert_flags(flags);
         let lists = sys::take(lists);
         assert!(!lists.is_empty(), "an empty chain");
         let mut world = self.free_to_call("a list handed on");
+        assert_ne!(world.modules.get(&module.0.addr()), Some(&Life::Paused), "a frame leaves {module:?}");
         for list in lists {
             let bytes = sys::bytes(list);
             let whose = world.moved(list, Place::Filter, if down { Place::Below } else { Place::Above });
             if whose == Whose::Own {
                 assert_eq!(sys::source(list), module, "own lists name the module they leave by");
             }
+            world.via.insert(list.addr(), module);
             let event = if down { Event::Sent } else { Event::Indicated };
             world.events.push(event(module, list.addr(), bytes));
         }
@@ -215,24 +328,22 @@ impl Levels for Mock {
             std::thread::yield_now();
         }
         self.locks.fetch_add(1, Ordering::SeqCst);
-        HELD.with(|held| {
-            let before = held.get();
-            held.set(before + 1);
-            u8::try_from(before).expect("few locks")
-        })
+        HELD.set(HELD.get() + 1);
+        LEVEL.replace(DISPATCH)
     }
 
     fn release(&self, word: &UnsafeCell<usize>, level: u8) {
-        HELD.with(|held| {
-            assert_eq!(held.get(), usize::from(level) + 1, "locks go back in the other order");
-            held.set(usize::from(level));
-        });
+        let held = HELD.get().checked_sub(1).expect("a lock that is held");
+        assert_eq!(LEVEL.replace(level), DISPATCH, "a lock is held at DISPATCH_LEVEL");
+        assert!(held == 0 || level == DISPATCH, "locks go back in the other order");
+        HELD.set(held);
         sys::atomic(word).store(0, Ordering::Release);
     }
 }
 
 impl Maps for Mock {
     fn map(&self, mdl: *mut Mdl) -> *mut u8 {
+        let _side = Side::mock();
         match self.allocate() {
             Some(_) => sys::map(mdl),
             None => core::ptr::null_mut(),
@@ -242,6 +353,7 @@ impl Maps for Mock {
 
 impl Supplies for Mock {
     fn new_pool(&self, _: Handle) -> Handle {
+        let _side = Side::mock();
         let Some(mut world) = self.allocate() else { return Handle::NONE };
         world.next += 16;
         let pool = world.next;
@@ -250,10 +362,12 @@ impl Supplies for Mock {
     }
 
     fn free_pool(&self, pool: Handle) {
+        let _side = Side::mock();
         assert!(self.world().pools.remove(&pool.0.addr()), "no such pool");
     }
 
     fn new_list(&self, pool: Handle, mdl: *mut Mdl, offset: u32, length: usize) -> Option<List> {
+        let _side = Side::mock();
         let mut world = self.allocate()?;
         assert!(world.pools.contains(&pool.0.addr()) && world.mdls.contains(&mdl.addr()));
         let list = sys::list_with_frame(pool, mdl, offset, length as u32);
@@ -262,6 +376,7 @@ impl Supplies for Mock {
     }
 
     fn free_list(&self, list: List) {
+        let _side = Side::mock();
         let list = list.into_raw();
         let gone = self.world().lists.remove(&list.addr());
         assert_eq!(gone, Some((Whose::Own, Place::Filter)), "a list that is out, or another's");
@@ -269,6 +384,7 @@ impl Supplies for Mock {
     }
 
     fn new_mdl(&self, _: Handle, at: *mut u8, length: u32) -> *mut Mdl {
+        let _side = Side::mock();
         let Some(mut world) = self.allocate() else { return core::ptr::null_mut() };
         let mdl = sys::mdl(at, length, true);
         world.mdls.insert(mdl.addr());
@@ -276,11 +392,13 @@ impl Supplies for Mock {
     }
 
     fn free_mdl(&self, mdl: *mut Mdl) {
+        let _side = Side::mock();
         assert!(self.world().mdls.remove(&mdl.addr()), "no such piece");
         sys::free_mdl(mdl);
     }
 
     fn new_memory(&self, length: usize) -> *mut u8 {
+        let _side = Side::mock();
         let Some(mut world) = self.allocate() else { return core::ptr::null_mut() };
         let at = sys::memory(length);
         world.memory.insert(at.addr(), length);
@@ -288,39 +406,47 @@ impl Supplies for Mock {
     }
 
     fn free_memory(&self, at: *mut u8, length: usize) {
+        let _side = Side::mock();
         assert_eq!(self.world().memory.remove(&at.addr()), Some(length), "no such memory");
         sys::free_memory(at, length);
     }
 
     fn copy_send_info(&self, to: &mut List, from: &List) {
+        let _side = Side::mock();
         for place in 0..24 {
             to.set_info(place, from.info(place));
         }
     }
 
     fn copy_receive_info(&self, to: &mut List, from: &List) {
+        let _side = Side::mock();
         self.copy_send_info(to, from);
     }
 
-    fn clone_oid(&self, _: Handle, request: *mut OidRequest) -> *mut OidRequest {
+    fn clone_oid(&self, module: Handle, request: *mut OidRequest) -> *mut OidRequest {
+        let _side = Side::mock();
         let Some(mut world) = self.allocate() else { return core::ptr::null_mut() };
         let clone = sys::clone_request(request);
-        world.clones.insert(clone.addr());
+        world.clones.insert(clone.expose_provenance(), module);
         clone
     }
 
     fn free_oid(&self, _: Handle, request: *mut OidRequest) {
-        assert!(self.world().clones.remove(&request.addr()), "no such request");
+        let _side = Side::mock();
+        assert!(self.world().clones.remove(&request.addr()).is_some(), "no such request");
         sys::free_request(request);
     }
 }
 
 impl Os for Mock {
-    fn send(&self, module: Handle, lists: Chain, _: u32, _: u32) {
-        self.out(module, lists, true);
+    fn send(&self, module: Handle, lists: Chain, _: u32, flags: u32) {
+        let _side = Side::mock();
+        self.out(module, lists, flags, true);
     }
 
-    fn send_complete(&self, _: Handle, lists: Chain, _: u32) {
+    fn send_complete(&self, _: Handle, lists: Chain, flags: u32) {
+        let _side = Side::mock();
+        assert_flags(flags);
         let lists = sys::take(lists);
         assert!(!lists.is_empty(), "an empty chain");
         let mut world = self.free_to_call("a completion");
@@ -331,12 +457,15 @@ impl Os for Mock {
     }
 
     fn indicate(&self, module: Handle, lists: Chain, _: u32, flags: u32) {
+        let _side = Side::mock();
         assert_eq!(flags & 2, 0, "lent lists are not indicated for good");
-        self.out(module, lists, false);
+        self.out(module, lists, flags, false);
     }
 
     fn indicate_lent(&self, module: Handle, first: &List, count: u32, _: u32, flags: u32) {
+        let _side = Side::mock();
         assert_eq!(flags & 2, 2);
+        assert_flags(flags);
         let mut world = self.free_to_call("an indication");
         let lists = sys::linked(first.as_ptr());
         assert_eq!(lists.len(), count as usize);
@@ -347,7 +476,9 @@ impl Os for Mock {
         }
     }
 
-    fn give_back(&self, _: Handle, lists: Chain, _: u32) {
+    fn give_back(&self, _: Handle, lists: Chain, flags: u32) {
+        let _side = Side::mock();
+        assert_flags(flags);
         let lists = sys::take(lists);
         assert!(!lists.is_empty(), "an empty chain");
         let mut world = self.free_to_call("a return");
@@ -358,16 +489,24 @@ impl Os for Mock {
     }
 
     fn cancel_send(&self, _: Handle, _: Ptr) {
+        let _side = Side::mock();
         drop(self.free_to_call("a cancel"));
     }
 
     fn pause_complete(&self, module: Handle) {
-        self.free_to_call("the end of a pause").events.push(Event::Paused(module));
+        let _side = Side::mock();
+        let mut world = self.free_to_call("the end of a pause");
+        if world.modules.contains_key(&module.0.addr()) {
+            world.lives(module, Life::Pausing, Life::Paused);
+        }
+        world.assert_back(module);
+        world.events.push(Event::Paused(module));
     }
 
     fn oid(&self, _: Handle, request: *mut OidRequest, direct: bool) -> Status {
+        let _side = Side::mock();
         let mut world = self.free_to_call("a request");
-        assert!(world.clones.contains(&request.addr()), "only a clone goes down");
+        assert!(world.clones.contains_key(&request.addr()), "only a clone goes down");
         if let Some(status) = world.immediate {
             sys::set_answer(request, 7, 9);
             return status;
@@ -377,25 +516,32 @@ impl Os for Mock {
     }
 
     fn oid_complete(&self, _: Handle, request: *mut OidRequest, status: Status, _: bool) {
-        self.free_to_call("an answer").events.push(Event::Answered(request.addr(), status));
+        let _side = Side::mock();
+        let mut world = self.free_to_call("an answer");
+        world.answers.push((request.addr(), status));
+        world.events.push(Event::Answered(request.addr(), status));
     }
 
     fn cancel_oid(&self, _: Handle, _: Ptr, _: bool) {
+        let _side = Side::mock();
         drop(self.free_to_call("a cancel"));
     }
 }
 
 impl Events for Mock {
     fn status(&self, _: Handle, _: *mut StatusIndication) {
+        let _side = Side::mock();
         drop(self.free_to_call("a status"));
     }
 
     fn net_event(&self, _: Handle, _: Ptr) -> Status {
+        let _side = Side::mock();
         drop(self.free_to_call("an event"));
         SUCCESS
     }
 
     fn device_event(&self, _: Handle, _: Ptr) {
+        let _side = Side::mock();
         drop(self.free_to_call("an event"));
     }
 }

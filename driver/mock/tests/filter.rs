@@ -2,114 +2,17 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use ndismock::script::{DROP, KINDS, LONGER, PASS, REWRITE, SENT_TWICE, SHORTER, Script, becomes};
 use ndismock::sys;
 use ndismock::world::{Event, Mock, Place, Whose};
-use pfdriver::edge::count::Why;
-use pfdriver::edge::offload::Offload;
-use pfdriver::edge::port::{PortId, Side};
-use pfdriver::edge::{Entry, Exit, Fate, Going, Lent, Sink};
 use pfndis::frames::Supply;
-use pfndis::judge::{Adapter, Judge};
+use pfndis::judge::Adapter;
 use pfndis::module::{Driver, Module};
 use pfndis::sys::code::{PAUSED, PENDING, SEND_ABORTED, SUCCESS};
 use pfndis::sys::layout::Handle;
 use pfndis::sys::list::Chain;
 use pfndis::sys::modules::Ref;
-use pfvm::rule::Af;
 use proptest::prelude::*;
-
-/// Decides by a frame's first byte, so that a test knows what must become of it.
-#[derive(Debug, Default)]
-struct Script {
-    ports: u16,
-    made: Vec<Vec<u8>>,
-}
-
-const PASS: u8 = 0;
-const DROP: u8 = 1;
-const REWRITE: u8 = 2;
-const LONGER: u8 = 3;
-const SHORTER: u8 = 4;
-const ELSEWHERE: u8 = 5;
-const SENT_TWICE: u8 = 6;
-const KINDS: u8 = 7;
-
-impl Judge for Script {
-    fn attach(&mut self, _: &Adapter) -> Option<PortId> {
-        self.ports += 1;
-        Some(PortId(self.ports - 1))
-    }
-
-    fn restarted(&mut self, _: PortId, _: u32) {}
-
-    fn detach(&mut self, _: PortId) {}
-
-    fn frame<S: Sink>(&mut self, entry: Entry, lent: Lent<'_>, offload: Offload, sink: &mut S) -> Fate {
-        let whole = |lent: &Lent<'_>| {
-            let rest = lent.rest.iter().fold(0, |n, r| n + r.len());
-            lent.window.len() - lent.head + rest
-        };
-        let straight = match entry.side {
-            Side::Stack => Exit::Wire(entry.port),
-            Side::Wire => Exit::Stack(entry.port),
-        };
-        let len = whole(&lent);
-        let mut going = Going { exit: straight, head: lent.head, len, offload, af: Af::Inet, delay: 0 };
-        let Some(kind) = lent.window.get(lent.head).copied() else { return Fate::Drop(Why::Truncated) };
-        match kind {
-            PASS => {}
-            REWRITE => {
-                let last = lent.window.len().min(lent.head + pfndis::pass::WINDOW) - 1;
-                lent.window[last] ^= 0xff;
-            }
-            LONGER => {
-                going.head -= 20;
-                going.len += 20;
-                lent.window[going.head..going.head + 20].fill(9);
-            }
-            SHORTER => {
-                lent.window[lent.head] = 77;
-                going.len = going.len.min(5);
-            }
-            ELSEWHERE => going.exit = Exit::Wire(PortId(1)),
-            SENT_TWICE => {
-                let all: Vec<&[u8]> =
-                    std::iter::once(&lent.window[lent.head..]).chain(lent.rest.iter().copied()).collect();
-                for _ in 0..2 {
-                    sink.frame(straight, &all, &Offload::default(), Af::Inet);
-                }
-                return Fate::Sent;
-            }
-            _ => return Fate::Drop(Why::Filter),
-        }
-        Fate::Pass(going)
-    }
-
-    fn tick<S: Sink>(&mut self, sink: &mut S) {
-        for frame in self.made.drain(..) {
-            sink.frame(Exit::Wire(PortId(0)), &[&frame], &Offload::default(), Af::Inet);
-        }
-    }
-}
-
-/// What a frame leaves as, and whether by its own way or port 1's wire.
-fn becomes(frame: &[u8]) -> Vec<(Vec<u8>, bool)> {
-    let window = frame.len().min(pfndis::pass::WINDOW);
-    let mut out = frame.to_vec();
-    match frame.first() {
-        Some(&PASS) => {}
-        Some(&REWRITE) => out[window - 1] ^= 0xff,
-        Some(&LONGER) => out = [vec![9; 20], out].concat(),
-        Some(&SHORTER) => {
-            out[0] = 77;
-            out.truncate(5);
-        }
-        Some(&ELSEWHERE) => return vec![(out, false)],
-        Some(&SENT_TWICE) => return vec![(out.clone(), true), (out, true)],
-        _ => return Vec::new(),
-    }
-    vec![(out, true)]
-}
 
 type Filter = Driver<Mock, Script>;
 type One = Ref<Module<Mock, Script>>;

@@ -4,18 +4,22 @@ use alloc::vec::Vec;
 
 use pfdriver::edge::count::Why;
 use pfdriver::edge::ether::Mac;
-use pfdriver::edge::filtered::{Filtered, Neighbours};
+use pfdriver::edge::filtered::Filtered;
+use pfdriver::edge::neighbour::{Neighbourhood, Patient};
 use pfdriver::edge::offload::Offload;
 use pfdriver::edge::policy::Policy;
-use pfdriver::edge::port::{Behind, Port, PortId};
-use pfdriver::edge::{Edge, Entry, Fate, Hop, Lent, ROOM, Sink};
+use pfdriver::edge::port::{Behind, Port, PortId, Side};
+use pfdriver::edge::segment::Finish;
+use pfdriver::edge::{Edge, Entry, Exit, Fate, Hop, Lent, ROOM, Sink};
 use pfdriver::facts::HostFacts;
 use pfdriver::filter::Filter;
 use pfdriver::platform::Platform;
 use pfvm::engine::default_options;
+use pfvm::rule::{Addr, Limits};
 use pfvm::state::pool::{OutOfMemory, filled};
 
 use crate::judge::{Adapter, Judge};
+use crate::pass::parts;
 
 /// What becomes of frames before the first rules are loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,16 +31,6 @@ pub enum Boot {
     Block,
 }
 
-/// Nobody's hardware address is known: a filter has no neighbour table.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Strangers;
-
-impl Neighbours for Strangers {
-    fn mac(&self, _: &Hop) -> Option<Mac> {
-        None
-    }
-}
-
 /// The edge, the filter, and room to put packets together.
 #[derive(Debug)]
 pub struct Gateway<P> {
@@ -46,6 +40,8 @@ pub struct Gateway<P> {
     pub filter: Filter<P>,
     /// What holds before the first load.
     pub boot: Boot,
+    /// Next hops the filter asked for.
+    pub neighbours: Neighbourhood,
     room: Vec<u8>,
 }
 
@@ -54,13 +50,23 @@ impl<P: Platform> Gateway<P> {
     ///
     /// # Errors
     /// [`OutOfMemory`].
-    pub fn new(mut platform: P, boot: Boot) -> Result<Self, OutOfMemory> {
+    pub fn new(platform: P, boot: Boot) -> Result<Self, OutOfMemory> {
+        Self::with_room(platform, boot, &default_options().limits)
+    }
+
+    /// Likewise with room for so much.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
+    pub fn with_room(mut platform: P, boot: Boot, limits: &Limits) -> Result<Self, OutOfMemory> {
         let none = OutOfMemory { what: "facts", count: 0 };
         let facts = HostFacts::none().map_err(|_| none)?;
-        let edge = Edge::new(Policy::default(), &mut platform)?;
-        let filter = Filter::new(&default_options().limits, facts, platform)?;
+        let mut edge = Edge::new(Policy::default(), &mut platform)?;
+        // What another card can do, nobody here knows.
+        edge.finish = Finish::Edge;
+        let filter = Filter::new(limits, facts, platform)?;
         let room = filled("fragments", u32::try_from(ROOM).unwrap_or(u32::MAX), 0)?;
-        Ok(Self { edge, filter, boot, room })
+        Ok(Self { edge, filter, boot, neighbours: Neighbourhood::new()?, room })
     }
 }
 
@@ -89,15 +95,59 @@ impl<P: Platform + Send> Judge for Gateway<P> {
         if self.boot == Boot::Block && self.filter.generation == 0 && !is_arp(&lent) {
             return Fate::Drop(Why::Filter);
         }
-        let mut around = Filtered { filter: &mut self.filter, neighbours: &Strangers };
-        self.edge.frame(&mut around, entry, lent, offload, &mut self.room, sink)
+        let now = self.filter.platform.now_ms();
+        let Lent { window, head, rest } = lent;
+        if entry.side == Side::Wire {
+            self.neighbours.hear(entry.port, window.get(head..).unwrap_or_default(), now, sink);
+        }
+        let (known, waiting) = self.neighbours.split(now);
+        let mut patient = Patient { sink: &mut *sink, waiting, now };
+        let mut around = Filtered { filter: &mut self.filter, neighbours: &known };
+        let lent = Lent { window: &mut *window, head, rest };
+        let fate = self.edge.frame(&mut around, entry, lent, offload, &mut self.room, &mut patient);
+        let fate = match fate {
+            Fate::Pass(going) if matches!(going.exit, Exit::Resolve(..)) => {
+                if !patient.frame(going.exit, parts(window, rest, &going).get(), &going.offload, going.af) {
+                    self.edge.counts.lost = self.edge.counts.lost.wrapping_add(1);
+                }
+                Fate::Sent
+            }
+            fate => fate,
+        };
+        self.ask(now, sink);
+        fate
     }
 
     fn tick<S: Sink>(&mut self, sink: &mut S) {
         self.filter.tick();
-        let mut around = Filtered { filter: &mut self.filter, neighbours: &Strangers };
-        self.edge.made(&mut around, sink);
+        let now = self.filter.platform.now_ms();
+        self.neighbours.tick(now);
+        let (known, waiting) = self.neighbours.split(now);
+        let mut patient = Patient { sink: &mut *sink, waiting, now };
+        let mut around = Filtered { filter: &mut self.filter, neighbours: &known };
+        self.edge.made(&mut around, &mut patient);
+        self.ask(now, sink);
     }
+}
+
+impl<P: Platform> Gateway<P> {
+    /// Asks for next hops that frames wait for, with an address of the interface: one of the hop's network before others.
+    fn ask<S: Sink>(&mut self, now: u64, sink: &mut S) {
+        let (ports, facts) = (&self.edge.ports, &self.filter.facts);
+        let own = |port, hop: &Hop| -> Option<(Mac, Addr)> {
+            let mac = ports.get(port)?.mac;
+            let all = || facts.iface(hop.iface).into_iter().flat_map(|i| &i.addresses).filter(|a| a.af == hop.af);
+            let near = all().find(|a| same_network(&a.addr, &hop.addr, a.prefix));
+            near.or_else(|| all().next()).map(|a| (mac, a.addr))
+        };
+        self.neighbours.ask(now, own, sink);
+    }
+}
+
+/// Whether two addresses share a prefix.
+fn same_network(a: &Addr, b: &Addr, prefix: u8) -> bool {
+    let bits = |addr: &Addr| u128::from_be_bytes(addr.0).checked_shr(128_u32.saturating_sub(u32::from(prefix)));
+    bits(a) == bits(b)
 }
 
 /// ARP, which is needed to reach anything at all.

@@ -10,6 +10,8 @@
 //! | receive, value invalid (coalesced) | absent: computed when the packet is sent on |
 //! | receive, coalesced | segments; lengths are in the headers |
 //!
+//! What leaves by another way than its card's, or in the other family, the edge finishes: then nothing is asked for.
+//!
 //! Positions count from the frame's first byte, as everywhere at the edge.
 
 use pfdriver::edge::offload::Offload;
@@ -23,8 +25,6 @@ mod bit {
     pub(super) const TX_TCP: usize = 1 << 2;
     pub(super) const TX_UDP: usize = 1 << 3;
     pub(super) const TX_IP: usize = 1 << 4;
-    pub(super) const TX_IPV4: usize = 1;
-    pub(super) const TX_IPV6: usize = 1 << 1;
     pub(super) const RX_TCP_FAILED: usize = 1;
     pub(super) const RX_UDP_FAILED: usize = 1 << 1;
     pub(super) const RX_IP_FAILED: usize = 1 << 2;
@@ -33,17 +33,10 @@ mod bit {
     pub(super) const RX_IP_GOOD: usize = 1 << 5;
     pub(super) const RX_TCP_INVALID: usize = 1 << 7;
     pub(super) const RX_IP_INVALID: usize = 1 << 8;
-    /// `LsoV2Transmit.IPVersion`, `Transmit.IPVersion`.
-    pub(super) const IP_VERSION: usize = 1 << 31;
 }
 
 /// `MSS`, bits 0–19.
 const MSS: usize = 0x000F_FFFF;
-/// `TcpHeaderOffset`, bits 20–29 of a large send.
-const LSO_OFFSET: usize = 0x3FF0_0000;
-/// `TcpHeaderOffset`, bits 16–25 of a checksum.
-const SUM_OFFSET: usize = 0x03FF_0000;
-
 /// The low half of a place, where all of these lie.
 const fn low(value: usize) -> usize {
     value & 0xFFFF_FFFF
@@ -103,45 +96,49 @@ pub fn of_receive(list: &List) -> Offload {
     Offload { meta: PktMeta { l4, ip, ..PktMeta::default() }, ..Offload::default() }
 }
 
-/// Segments a received frame was joined of, when it was; with the length of its data the size of one is known.
+/// What a received frame was joined of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Joined {
+    /// Nothing: it is one packet.
+    One,
+    /// TCP segments.
+    Tcp {
+        /// Their number, at least two.
+        count: usize,
+    },
+    /// UDP datagrams.
+    Udp {
+        /// Their number, at least two.
+        count: usize,
+        /// Bytes of data in each but the last; 0 when that is not said.
+        size: usize,
+    },
+}
+
+/// Segments a received frame was joined of.
 #[must_use]
-pub fn joined(list: &List) -> usize {
-    match low(list.info(info::COALESCE_OR_USO)) & 0xFFFF {
-        0 => low(list.info(info::UDP_COALESCE)) & 0xFFFF,
-        n => n,
+pub fn joined(list: &List) -> Joined {
+    let tcp = low(list.info(info::COALESCE_OR_USO)) & 0xFFFF;
+    let udp = low(list.info(info::UDP_COALESCE));
+    match (tcp, udp & 0xFFFF) {
+        (0 | 1, 0 | 1) => Joined::One,
+        (0 | 1, count) => Joined::Udp { count, size: udp.wrapping_shr(16) & 0xFFFF },
+        (count, _) => Joined::Tcp { count },
     }
 }
 
-/// Sets the out-of-band data of our own copy of a frame that still goes down: its headers moved by `by` bytes.
-pub fn moved(list: &mut List, by: isize) {
-    let shift = |value: usize, mask: usize, at: u32| {
-        let old = value.wrapping_shr(at) & 0x3FF;
-        let new = old.saturating_add_signed(by) & 0x3FF;
-        (value & !mask) | new.wrapping_shl(at)
-    };
-    let sum = list.info(info::CHECKSUM);
-    if sum & SUM_OFFSET != 0 {
-        list.set_info(info::CHECKSUM, shift(sum, SUM_OFFSET, 16));
-    }
-    let large = list.info(info::LARGE_SEND);
-    if large & LSO_OFFSET != 0 {
-        list.set_info(info::LARGE_SEND, shift(large, LSO_OFFSET, 20));
+/// A copy of a frame that owes its card nothing any more: nothing is asked for, nothing was joined.
+pub fn settled(list: &mut List) {
+    for place in [info::CHECKSUM, info::LARGE_SEND, info::COALESCE_OR_USO, info::UDP_COALESCE] {
+        list.set_info(place, 0);
     }
 }
 
-/// Changes the family in the out-of-band data of a copy on its way down.
-pub fn set_family(list: &mut List, v6: bool) {
-    let sum = list.info(info::CHECKSUM);
-    if sum & (bit::TX_IPV4 | bit::TX_IPV6) != 0 {
-        let family = if v6 { bit::TX_IPV6 } else { bit::TX_IPV4 };
-        let header = if v6 { 0 } else { sum & bit::TX_IP };
-        list.set_info(info::CHECKSUM, (sum & !(bit::TX_IPV4 | bit::TX_IPV6 | bit::TX_IP)) | family | header);
-    }
-    for place in [info::LARGE_SEND, info::COALESCE_OR_USO] {
-        let value = list.info(place);
-        if value & MSS != 0 {
-            list.set_info(place, if v6 { value | bit::IP_VERSION } else { value & !bit::IP_VERSION });
-        }
+/// A copy became a frame of the other family: its EtherType, where one was given (network byte order).
+pub fn set_frame_type(list: &mut List, v6: bool) {
+    if list.info(info::FRAME_TYPE) != 0 {
+        let kind: u16 = if v6 { 0x86DD } else { 0x0800 };
+        list.set_info(info::FRAME_TYPE, usize::from(kind.to_be()));
     }
 }
 

@@ -7,6 +7,7 @@
 use pfdriver::edge::ether::LONGEST;
 use pfdriver::edge::offload::Offload;
 use pfdriver::edge::port::Side;
+use pfdriver::edge::segment::owes;
 use pfdriver::edge::{Entry, Exit, Fate, Going, HEADROOM, Lent, Sink};
 use pfvm::packet::{Checksum, Packet, Segments};
 use pfvm::rule::Af;
@@ -15,7 +16,7 @@ use pfvm::wire::ethernet::{Framing, framing};
 use crate::frames::LARGE_BYTES;
 use crate::judge::Judge;
 use crate::module::{Core, Module};
-use crate::offload;
+use crate::offload::{self, Joined};
 use crate::os::Os;
 use crate::sys::life;
 use crate::sys::list::{Chain, Frame, List};
@@ -86,17 +87,14 @@ impl<O: Os, J: Judge> Sink for Staging<'_, O, J> {
         let (port, up) = match exit {
             Exit::Stack(port) => (port, true),
             Exit::Wire(port) => (port, false),
-            // The neighbour is not known, and a filter has nobody to ask.
+            // Nobody waits here for a neighbour: the judge does.
             Exit::Resolve(..) => return false,
         };
         let found = self.modules.iter().flatten().find(|m| m.get().port() == port);
         let Some(module) = found.map(|m| m.get()) else { return false };
-        // What a card was to do for another way is done here; segments of another way cannot be.
-        let whole = match offload.meta.l4 {
-            Checksum::Complete | Checksum::Validated => true,
-            Checksum::Bad | Checksum::Partial | Checksum::Absent => up && offload.meta.l4 == Checksum::Bad,
-        };
-        if !whole || offload.meta.segments != Segments::One {
+        // Nothing is left to a card here: the edge finished what it could, and a wrong checksum goes up alone.
+        let sound = matches!(offload.meta.l4, Checksum::Complete | Checksum::Validated);
+        if owes(&offload.meta) || !(sound || up) {
             return false;
         }
         let Some(list) = module.own(self.os, parts) else { return false };
@@ -111,12 +109,13 @@ fn facts(side: Side, list: &List, frame: &[u8], length: usize) -> Offload {
     match side {
         Side::Wire => {
             let mut facts = offload::of_receive(list);
-            let joined = offload::joined(list);
-            if joined > 1 {
+            facts.meta.segments = match offload::joined(list) {
+                Joined::One => Segments::One,
                 // The size of one is not said: that of all but the last, at most.
-                let size = u16::try_from(length.div_ceil(joined)).unwrap_or(u16::MAX);
-                facts.meta.segments = Segments::Tcp { mss: size };
-            }
+                Joined::Tcp { count } => Segments::Tcp { mss: narrow(data(frame, length).div_ceil(count)) },
+                Joined::Udp { size: 0, count } => Segments::Udp { size: narrow(data(frame, length).div_ceil(count)) },
+                Joined::Udp { size, .. } => Segments::Udp { size: narrow(size) },
+            };
             facts
         }
         Side::Stack => {
@@ -128,6 +127,21 @@ fn facts(side: Side, list: &List, frame: &[u8], length: usize) -> Offload {
             facts
         }
     }
+}
+
+fn narrow(n: usize) -> u16 {
+    u16::try_from(n).unwrap_or(u16::MAX)
+}
+
+/// Bytes behind the transport header of a frame of TCP or UDP.
+fn data(frame: &[u8], length: usize) -> usize {
+    let (start, offset) = transport(frame);
+    let start = usize::from(start);
+    let header = match offset {
+        6 => 8,
+        _ => usize::from(frame.get(start.saturating_add(12)).copied().unwrap_or(0) >> 4).saturating_mul(4),
+    };
+    length.saturating_sub(start.saturating_add(header))
 }
 
 /// Where the transport header of a frame begins, and where its checksum stands in it.
@@ -295,7 +309,7 @@ impl<O: Os, J: Judge> Module<O, J> {
             Side::Wire => Exit::Stack(self.port()),
         };
         if going.exit != straight {
-            let parts = parts(window, &laid, &going);
+            let parts = parts(window, rest, &going);
             let mut sink = Staging { os, modules, staged };
             let _sent = sink.frame(going.exit, parts.get(), &going.offload, going.af);
             return Verdict::Gone;
@@ -303,19 +317,19 @@ impl<O: Os, J: Judge> Module<O, J> {
         if untouched(window, before, &going, frame.len()) {
             return Verdict::Plain;
         }
-        let parts = parts(window, &laid, &going);
+        let parts = parts(window, rest, &going);
         let Some(mut copy) = self.own(os, parts.get()) else { return Verdict::Gone };
         self.dress(side, &mut copy, list);
-        match side {
-            Side::Stack => {
-                let by = isize::from_ne_bytes(usize::from(going.offload.start).to_ne_bytes())
-                    .saturating_sub(isize::from_ne_bytes(usize::from(facts.start).to_ne_bytes()));
-                if by != 0 {
-                    offload::moved(&mut copy, by);
-                    offload::set_family(&mut copy, going.af == Af::Inet6);
-                }
-            }
-            Side::Wire => offload::forget_hash(&mut copy),
+        if owes(&facts.meta) && !owes(&going.offload.meta) {
+            offload::settled(&mut copy);
+        }
+        if let Framing::Ip { af, .. } = framing(before)
+            && af != going.af
+        {
+            offload::set_frame_type(&mut copy, going.af == Af::Inet6);
+        }
+        if side == Side::Wire {
+            offload::forget_hash(&mut copy);
         }
         Verdict::Copy(copy)
     }
@@ -330,22 +344,21 @@ fn untouched(window: &[u8], before: &[u8], going: &Going, came: usize) -> bool {
 }
 
 /// Parts of a frame that leaves.
-struct Parts<'p> {
+pub(crate) struct Parts<'p> {
     all: [&'p [u8]; PIECES + 1],
     count: usize,
 }
 
 impl<'p> Parts<'p> {
-    fn get(&self) -> &[&'p [u8]] {
+    pub(crate) fn get(&self) -> &[&'p [u8]] {
         self.all.get(..self.count).unwrap_or_default()
     }
 }
 
 /// The frame as it goes: the window from its head, then what was lent, cut to its length.
-fn parts<'p>(window: &'p [u8], laid: &Laid<'p>, going: &Going) -> Parts<'p> {
+pub(crate) fn parts<'p>(window: &'p [u8], rest: &[&'p [u8]], going: &Going) -> Parts<'p> {
     let mut out = Parts { all: [&[]; PIECES + 1], count: 0 };
     let first = window.get(going.head..).unwrap_or_default();
-    let rest = laid.rest.get(..laid.pieces).unwrap_or_default();
     let mut left = going.len;
     for part in core::iter::once(first).chain(rest.iter().copied()) {
         let part = part.get(..part.len().min(left)).unwrap_or_default();

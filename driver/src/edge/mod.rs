@@ -2,7 +2,7 @@
 //!
 //! frame → [`ether`] (header, VLAN) → [`policy`] (what is not IP) → the engine → [`Fate`]. Attached, a port has the wire
 //! on one side and the host's stack on the other; in a bridge another port ([`port`]). What is sent elsewhere than
-//! straight on ([`route`]), put together, cut ([`cut`]) or made by the filter itself leaves through [`Sink`].
+//! straight on ([`route`]), put together, cut ([`cut`], [`segment`]) or made by the filter itself leaves through [`Sink`].
 //!
 //! **Invariant:** every frame has exactly one fate, and the counters say which ([`count::Counts`]).
 //! **Invariant:** a frame passes because the engine or the policy said so; whatever cannot be done about it, it is dropped.
@@ -15,11 +15,13 @@ pub mod count;
 pub mod cut;
 pub mod ether;
 pub mod filtered;
+pub mod neighbour;
 pub mod offload;
 mod pass;
 pub mod policy;
 pub mod port;
 mod route;
+pub mod segment;
 
 #[cfg(test)]
 mod tests;
@@ -38,6 +40,7 @@ use ether::Mac;
 use offload::Offload;
 use policy::Policy;
 use port::{PortId, Ports, Side};
+use segment::Finish;
 
 /// Bytes a host must leave free in front of a frame: a longer IP header may come, and a tag.
 pub const HEADROOM: usize = 64;
@@ -175,6 +178,8 @@ pub struct Edge {
     pub policy: Policy,
     /// What moved.
     pub counts: Counts,
+    /// Who finishes what does not go straight on.
+    pub finish: Finish,
     memory: Memory,
     scratch: Vec<u8>,
     own: Vec<u8>,
@@ -192,6 +197,7 @@ impl Edge {
             ports: Ports::default(),
             policy,
             counts: Counts::default(),
+            finish: Finish::default(),
             memory: Memory::new(ON_THE_WAY, (word(), word()))?,
             scratch: filled("fragments", room, 0)?,
             own: filled("packets of the filter", OWN, 0)?,

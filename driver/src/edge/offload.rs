@@ -116,6 +116,17 @@ impl Offload {
         }
     }
 
+    /// The facts of the same frame when nothing is left to a card.
+    #[must_use]
+    pub fn settled(&self) -> Self {
+        let done = |sum| match sum {
+            Checksum::Partial | Checksum::Absent => Checksum::Complete,
+            known => known,
+        };
+        let meta = PktMeta { l4: done(self.meta.l4), ip: done(self.meta.ip), ..PktMeta::default() };
+        Self { meta, ..Self::default() }
+    }
+
     /// Whether the frame is one packet as it is.
     #[must_use]
     pub fn is_one(&self) -> bool {

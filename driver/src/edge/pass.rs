@@ -14,6 +14,7 @@ use crate::edge::offload::Offload;
 use crate::edge::policy::Policy;
 use crate::edge::port::{Behind, Port, PortId, Ports, Side};
 use crate::edge::route::Origin;
+use crate::edge::segment::{self, Finish, owes};
 use crate::edge::{Around, Edge, Entry, Exit, Fate, Going, Lent, Sink};
 
 /// Priority of a packet nobody gave one (`IFQ_DEFPRIO`).
@@ -26,6 +27,7 @@ pub(super) struct Run<'r, H, S> {
     pub ports: &'r Ports,
     pub policy: &'r Policy,
     pub counts: &'r mut Counts,
+    pub finish: Finish,
     pub memory: &'r mut Memory,
     pub scratch: &'r mut [u8],
     pub host: &'r mut H,
@@ -49,6 +51,8 @@ pub(super) struct Piece {
     pub iface: u16,
     /// What it carries.
     pub carried: Carried,
+    /// It became one of the other family: the facts of its list no longer fit it.
+    pub changed: bool,
 }
 
 impl Piece {
@@ -90,6 +94,7 @@ impl Edge {
             ports: &self.ports,
             policy: &self.policy,
             counts: &mut self.counts,
+            finish: self.finish,
             memory: &mut self.memory,
             scratch: &mut self.scratch,
             host,
@@ -108,6 +113,7 @@ impl Edge {
             ports: &self.ports,
             policy: &self.policy,
             counts: &mut self.counts,
+            finish: self.finish,
             memory: &mut self.memory,
             scratch: &mut self.scratch,
             host,
@@ -191,7 +197,7 @@ impl<H: Around, S: Sink> Run<'_, H, S> {
             return Fate::Drop(Why::Loopback);
         }
         let carried = self.carried(entry, ends.as_ref(), &ether);
-        let piece = Piece { ether, af, offload, base: lent.head, entry, iface, carried };
+        let piece = Piece { ether, af, offload, base: lent.head, entry, iface, carried, changed: false };
         self.packet(&mut packet, piece, ends.as_ref(), room)
     }
 
@@ -339,11 +345,43 @@ impl<H: Around, S: Sink> Run<'_, H, S> {
                 return self.cut(packet, piece, exit, mtu);
             }
         }
-        let offload = piece.facts(packet, piece.ether.len());
+        let mut offload = piece.facts(packet, piece.ether.len());
+        if self.finishes(&piece, exit) {
+            if !piece.offload.is_one() {
+                return self.segmented(packet, &piece, exit);
+            }
+            segment::settle(packet, piece.af, &piece.offload.meta).ok_or(Why::Offload)?;
+            offload = piece.offload.settled();
+        }
         if !piece.ether.put_before(packet, piece.af) {
             return Err(Why::Room);
         }
         Ok(Done::Here(exit, offload, piece.af))
+    }
+
+    /// Whether what a card was to do with a packet is done here: it does not leave by the card it was meant for.
+    fn finishes(&self, piece: &Piece, exit: Exit) -> bool {
+        let on = || self.ports.get(piece.entry.port).is_some_and(|port| straight(piece.entry, port) == exit);
+        self.finish == Finish::Edge && owes(&piece.offload.meta) && (piece.changed || !on())
+    }
+
+    /// Bytes the link of an exit takes.
+    fn link(&self, exit: Exit) -> usize {
+        let (Exit::Wire(id) | Exit::Resolve(id, _) | Exit::Stack(id)) = exit;
+        self.ports.get(id).map_or(usize::MAX, |p| usize::try_from(p.mtu).unwrap_or(usize::MAX))
+    }
+
+    /// Sends the segments of a packet: the first stands for it, the others are counted as made.
+    fn segmented(&mut self, packet: &Packet<'_>, piece: &Piece, exit: Exit) -> Result<Done, Why> {
+        let (mtu, mut ether, af) = (self.link(exit), piece.ether, piece.af);
+        ether.set_family(af);
+        let (sink, counts) = (&mut *self.sink, &mut *self.counts);
+        let mut first = true;
+        let cut = segment::segment(packet, af, &piece.offload.meta, mtu, self.scratch, |part| {
+            ether.set_payload(part.len());
+            give(sink, counts, exit, &[ether.bytes(), part], &Offload::default(), af, &mut first);
+        });
+        cut.map_or(Err(Why::Offload), |_| Ok(Done::Sent))
     }
 
     /// Whether a packet, or each of its segments, is longer than a link takes.
@@ -373,7 +411,11 @@ impl<H: Around, S: Sink> Run<'_, H, S> {
         }
         if piece.offload.meta.l4 == Checksum::Partial {
             let front = packet.headroom().saturating_sub(piece.base);
-            if !complete(packet, &piece.offload, front) {
+            let done = match self.finish {
+                Finish::Host => complete(packet, &piece.offload, front),
+                Finish::Edge => segment::settle(packet, piece.af, &piece.offload.meta).is_some(),
+            };
+            if !done {
                 return Err(Why::Offload);
             }
         }
@@ -430,9 +472,19 @@ impl<H: Around, S: Sink> Run<'_, H, S> {
 
     /// Sends a copy of a packet behind a header.
     pub(super) fn copy(&mut self, packet: &Packet<'_>, piece: &Piece, exit: Exit) {
-        let offload = piece.facts(packet, piece.ether.len());
         let mut ether = piece.ether;
         ether.set_family(piece.af);
+        if self.finishes(piece, exit) {
+            let (mtu, af) = (self.link(exit), piece.af);
+            let (sink, counts) = (&mut *self.sink, &mut *self.counts);
+            // The packet at hand is counted elsewhere: all of these are made. What cannot be finished is left out.
+            let _cut = segment::segment(packet, af, &piece.offload.meta, mtu, self.scratch, |part| {
+                ether.set_payload(part.len());
+                give(sink, counts, exit, &[ether.bytes(), part], &Offload::default(), af, &mut false);
+            });
+            return;
+        }
+        let offload = piece.facts(packet, piece.ether.len());
         ether.set_payload(packet.len());
         let mut parts: [&[u8]; PARTS] = [&[]; PARTS];
         let pieces = core::iter::once(ether.bytes()).chain(packet.chunks(0, packet.len()));

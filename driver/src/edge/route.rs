@@ -110,7 +110,7 @@ impl<H: Around, S: Sink> Run<'_, H, S> {
         if af == Af::Inet6 && piece.af == Af::Inet {
             piece.offload.shrink(20);
         }
-        piece.af = af;
+        (piece.af, piece.changed) = (af, true);
         // What was put together of the other family's fragments is cut by size alone.
         piece.carried.reassembled = None;
         let dst = destination(packet, af).ok_or(Why::NoRoute)?;
@@ -257,7 +257,8 @@ impl<H: Around, S: Sink> Run<'_, H, S> {
         let ether = o.ether.ok_or(Why::NoRoute)?;
         let base = packet.headroom().saturating_sub(ether.len());
         let (iface, carried) = (o.iface, out.carried);
-        let piece = Piece { ether, af: made.af, offload: Offload::default(), base, entry: o.entry, iface, carried };
+        let (af, offload) = (made.af, Offload::default());
+        let piece = Piece { ether, af, offload, base, entry: o.entry, iface, carried, changed: false };
         if let Done::Here(exit, offload, af) = self.other_family(packet, piece, Direction::Out)? {
             self.generate(exit, &[packet.window()], &offload, af);
         }

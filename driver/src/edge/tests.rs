@@ -540,3 +540,82 @@ fn frames_of_any_bytes_have_a_fate() {
         assert_eq!(b.edge.counts.received, 20_000);
     }
 }
+
+/// A large send of TCP from the host, as NDIS gives it: lengths and sums left to the card.
+fn large_send(dst: [u8; 4], data: usize) -> (Vec<u8>, Offload) {
+    let mut body = vec![7; 40 + data];
+    body[..20].copy_from_slice(&[0x45, 0, 0, 0, 0, 9, 0x40, 0, 64, 6, 0, 0, 192, 0, 2, 9, 0, 0, 0, 0]);
+    body[16..20].copy_from_slice(&dst);
+    body[20..40].copy_from_slice(&[0x30, 0x39, 0, 80, 0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x18, 2, 0, 0, 0, 0, 0]);
+    let (l4, segments) = (Checksum::Partial, Segments::Tcp { mss: 1000 });
+    let meta = PktMeta { l4, ip: Checksum::Partial, segments, length_outside: true };
+    (frame(GATE, WAN, 0x0800, &body), Offload { meta, start: 34, offset: 16, headers: 54, ecn: false })
+}
+
+/// The lengths of what the sink got for an exit, every one whole and right.
+fn whole_segments(b: &Bench, at: Exit) -> Vec<usize> {
+    let mut out = Vec::new();
+    for (exit, bytes, offload) in b.kept.0.iter().filter(|k| k.0 == at) {
+        let mut packet = bytes[14..].to_vec();
+        let (src, dst) = (addr4([192, 0, 2, 9]), addr4(packet[16..20].try_into().unwrap()));
+        let (len, whole) = (packet.len() - 20, usize::from(u16::from_be_bytes([packet[2], packet[3]])));
+        assert_eq!((checksum::of(&packet[..20]), whole, *offload), (0, packet.len(), Offload::default()), "{exit:?}");
+        assert!(checksum::verify_l4(&Packet::whole(&mut packet), Af::Inet, &src, &dst, 6, 20, len));
+        out.push(packet.len());
+    }
+    out
+}
+
+#[test]
+fn what_leaves_by_another_card_is_finished_before() {
+    let (sent, offload) = large_send(FAR, 2500);
+    let away = |b: &mut Bench, kind| {
+        b.world.scripted.push_back(match kind {
+            RouteKind::DupTo => |out| out.send_to = Some(SendTo { kind: RouteKind::DupTo, hop: addr4(CLIENT) }),
+            _ => |out| out.send_to = Some(SendTo { kind: RouteKind::RouteTo, hop: addr4(CLIENT) }),
+        });
+    };
+    let mut b = Bench::new(false);
+    b.edge.finish = segment::Finish::Edge;
+    away(&mut b, RouteKind::RouteTo);
+    assert_eq!(b.give(B, Side::Stack, &sent, offload).0, Fate::Sent);
+    assert_eq!(whole_segments(&b, Exit::Wire(A)), [1040, 1040, 540]);
+    assert_eq!((b.edge.counts.passed, b.edge.counts.generated), (1, 2));
+    // A copy is finished, the original goes on as it was.
+    b.kept.0.clear();
+    away(&mut b, RouteKind::DupTo);
+    let (fate, bytes) = b.give(B, Side::Stack, &sent, offload);
+    assert!(matches!(fate, Fate::Pass(g) if g.exit == Exit::Wire(B) && g.offload == offload));
+    assert_eq!((bytes, whole_segments(&b, Exit::Wire(A))), (sent.clone(), vec![1040, 1040, 540]));
+    assert_eq!((b.edge.counts.passed, b.edge.counts.generated), (2, 5));
+    // A checksum alone is written in place.
+    let (mut one, mut facts) = large_send(FAR, 300);
+    one[16..18].copy_from_slice(&340_u16.to_be_bytes());
+    facts.meta = PktMeta { segments: Segments::One, length_outside: false, ..facts.meta };
+    away(&mut b, RouteKind::RouteTo);
+    let (fate, bytes) = b.give(B, Side::Stack, &one, facts);
+    let Fate::Pass(going) = fate else { panic!("{fate:?}") };
+    b.kept.0 = vec![(going.exit, bytes, going.offload)];
+    assert_eq!(whole_segments(&b, Exit::Wire(A)), [340]);
+    // With a host that sees to it, everything goes whole and as it came.
+    b.edge.finish = segment::Finish::Host;
+    away(&mut b, RouteKind::RouteTo);
+    let (fate, bytes) = b.give(B, Side::Stack, &sent, offload);
+    assert!(matches!(fate, Fate::Pass(g) if g.exit == Exit::Wire(A) && g.offload == offload));
+    assert_eq!(bytes.len(), sent.len());
+}
+
+#[test]
+fn what_cannot_be_finished_ends() {
+    let (mut sent, offload) = large_send(FAR, 2500);
+    // SYN: no stack asks for that.
+    sent[47] |= 2;
+    let mut b = Bench::new(false);
+    b.edge.finish = segment::Finish::Edge;
+    b.script(|out| {
+        out.verdict = Verdict::Pass;
+        out.send_to = Some(SendTo { kind: RouteKind::RouteTo, hop: addr4(CLIENT) });
+    });
+    assert_eq!(b.give(B, Side::Stack, &sent, offload).0, Fate::Drop(Why::Offload));
+    assert_eq!((b.kept.0.len(), b.edge.counts.of(Why::Offload)), (0, 1));
+}

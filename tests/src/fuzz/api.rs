@@ -19,7 +19,7 @@ use crate::desk::{Desk, image, rows, small, two, udp, v4};
 const STEPS: usize = 64;
 
 /// What a refusal must leave as it was.
-fn standing(desk: &Desk) -> impl PartialEq + std::fmt::Debug + use<> {
+pub(super) fn standing(desk: &Desk) -> impl PartialEq + std::fmt::Debug + use<> {
     desk.filter.with(|f| {
         let e = &f.engine;
         let names: Vec<_> =
@@ -30,17 +30,17 @@ fn standing(desk: &Desk) -> impl PartialEq + std::fmt::Debug + use<> {
 }
 
 /// Takes bytes off the front.
-fn take<'d>(data: &mut &'d [u8], len: usize) -> &'d [u8] {
+pub(super) fn take<'d>(data: &mut &'d [u8], len: usize) -> &'d [u8] {
     let (head, rest) = data.split_at(len.min(data.len()));
     *data = rest;
     head
 }
 
-fn byte(data: &mut &[u8]) -> u8 {
+pub(super) fn byte(data: &mut &[u8]) -> u8 {
     take(data, 1).first().copied().unwrap_or(0)
 }
 
-fn sized<'d>(data: &mut &'d [u8]) -> &'d [u8] {
+pub(super) fn sized<'d>(data: &mut &'d [u8]) -> &'d [u8] {
     let len = u16::from_le_bytes([byte(data), byte(data)]);
     take(data, len.into())
 }
@@ -90,7 +90,7 @@ pub fn api(data: &[u8]) {
 }
 
 /// What must always hold.
-fn whole(desk: &Desk) {
+pub(super) fn whole(desk: &Desk) {
     desk.filter.with(|f| {
         let e = &f.engine;
         assert_eq!(f.units.len(), e.programs().len(), "every program has its unit");

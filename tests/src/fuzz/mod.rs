@@ -6,6 +6,8 @@
 
 pub mod api;
 mod compile;
+mod device;
+mod frames;
 mod machine;
 mod packet;
 mod pcap;
@@ -13,6 +15,8 @@ mod text;
 
 pub use api::api;
 pub use compile::compile;
+pub use device::device;
+pub use frames::frames;
 pub use machine::{asm, image, verify_run};
 pub use packet::{check as check_packet, packet};
 pub use pcap::pcap;
@@ -35,6 +39,8 @@ pub const TARGETS: &[Target] = &[
     ("verify_run", verify_run),
     ("asm", asm),
     ("api", api),
+    ("device", device),
+    ("frames", frames),
 ];
 
 /// A small generator of numbers (SplitMix64): the same runs everywhere.
@@ -86,6 +92,20 @@ pub fn smoke(name: &str, body: fn(&[u8])) -> usize {
         runs += 1;
     }
     runs
+}
+
+/// The committed corpus of a target is what its module makes; `PF_BLESS=1` writes it.
+#[cfg(test)]
+fn assert_corpus(name: &str, seeds: &[Vec<u8>]) {
+    let folder = crate::project("fuzz/corpus").join(name);
+    for (number, seed) in seeds.iter().enumerate() {
+        let path = folder.join(format!("seed-{number:02}"));
+        if std::env::var_os("PF_BLESS").is_some() {
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(&path, seed).unwrap();
+        }
+        assert!(std::fs::read(&path).ok().as_ref() == Some(seed), "{}: run with PF_BLESS=1", path.display());
+    }
 }
 
 /// Runs `body`; an input that makes it panic is kept for `cargo fuzz run NAME FILE`.

@@ -78,6 +78,8 @@ pub mod info {
     pub const VLAN: usize = 4;
     /// `NetBufferListCancelId`.
     pub const CANCEL_ID: usize = 5;
+    /// `NetBufferListFrameType`.
+    pub const FRAME_TYPE: usize = 7;
     /// `NetBufferListHashValue`.
     pub const HASH_VALUE: usize = 8;
     /// `NetBufferListHashInfo`.
