@@ -66,7 +66,7 @@ fn what_waits_in_vain_goes() {
 
 #[test]
 fn a_large_send_that_goes_elsewhere_goes_in_segments() {
-    let mut host = host("pass out on em1 inet proto tcp route-to 192.0.2.77 no state\npass\n");
+    let mut host = host("pass out on em1 inet proto tcp flags any route-to 192.0.2.77\npass\n");
     let mut packet = tcp(v4(10, 0, 0, 1), 4000, v4(10, 0, 0, 9), 80, 0x18, 1, 1);
     packet.extend((0..3000).map(|i| i as u8));
     packet[2..4].fill(0);

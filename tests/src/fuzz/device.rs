@@ -5,7 +5,6 @@
 //! length of two bytes and its bytes), `c` a handle is cleaned up, `t` seconds that pass. Whatever else is skipped.
 
 use pfdriver::filter::By;
-use pfdriver::lock::Lock;
 use pfndis::device::{Device, Message, Word};
 use pfndis::message::{ASK, TELL};
 use pfndis::sys::code::{ACCESS_DENIED, CANCELLED, INVALID_DEVICE_REQUEST, SUCCESS};

@@ -6,8 +6,8 @@
 
 pub mod api;
 mod compile;
-mod device;
-mod frames;
+pub mod device;
+pub mod frames;
 mod machine;
 mod packet;
 mod pcap;
