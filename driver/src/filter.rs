@@ -31,8 +31,17 @@ use crate::outbox::Outbox;
 use crate::platform::Platform;
 use crate::trace::Trace;
 
-/// States there is room for at most (170 bytes each), whatever `set limit` says.
-const MOST_STATES: u32 = 4_000_000;
+/// What there is room for at most, whatever `set limit` says: a typing error must not take the host's memory. States take 170
+/// bytes each.
+const MOST: Limits = Limits {
+    states: 4_000_000,
+    src_nodes: 1_000_000,
+    frags: 200_000,
+    tables: 65_535,
+    table_entries: 4_000_000,
+    pktdelay_pkts: u32::MAX,
+    anchors: u32::MAX,
+};
 
 /// Packets of its own a filter holds until the edge sends them.
 const OUTBOX: u32 = 256;
@@ -211,7 +220,7 @@ impl<P: Platform> Filter<P> {
     /// [`OutOfMemory`].
     pub fn new(limits: &Limits, facts: HostFacts, mut platform: P) -> Result<Self, OutOfMemory> {
         let mut engine = Engine::new(limits, &mut platform)?;
-        engine.most_states = MOST_STATES;
+        engine.most = MOST;
         engine.options = Options { limits: *limits, ..default_options() };
         engine.options.hostid = platform.random_u32();
         let now = platform.now_ms();

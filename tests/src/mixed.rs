@@ -398,13 +398,34 @@ impl Bench {
         loaded.expect("the rules load");
     }
 
-    /// Opens a connection through `em1`: each side answers what the engine made of the other's segment.
-    pub fn connect(&mut self, src: [u8; 4], dst: [u8; 4], ports: (u16, u16)) {
+    /// Opens a connection through `em1`: each side answers what the engine made of the other's segment. Gives a segment of
+    /// each side that changes nothing more.
+    pub fn connect(&mut self, src: [u8; 4], dst: [u8; 4], ports: (u16, u16)) -> [Given; 2] {
         let [mut syn, ..] = Given::handshake(src, dst, ports);
         self.one(&mut syn, Carried::default());
         let mut both = syn.answer(0);
         self.one(&mut both, Carried::default());
-        self.one(&mut both.acknowledged(), Carried::default());
+        let ack = both.acknowledged();
+        [ack, self.answered(ack)]
+    }
+
+    /// Decides about a packet and gives its receiver's answer.
+    pub fn answered(&mut self, mut g: Given) -> Given {
+        self.one(&mut g, Carried::default());
+        g.answer(3)
+    }
+
+    /// What can be seen of the engine after some packets.
+    #[must_use]
+    pub fn looks(&self) -> Vec<String> {
+        let e = &self.engine;
+        let states = e.table.iter().map(|s| format!("{s} {:?} {:?}", e.table.get(s), e.table.id(s)));
+        let nodes = e.nodes.iter().map(|n| format!("{n:?}"));
+        let rules = e.rules.iter().map(|r| format!("{r:?}"));
+        let ifaces = [EM0, EM1].map(|i| e.ifaces.counters(i));
+        let rest =
+            format!("{:?} {:?} {ifaces:?} {} {}", e.counters, e.table.counters(), self.host.sends, self.host.logs);
+        states.chain(nodes).chain(rules).chain([rest]).collect()
     }
 
     /// Decides about one packet in place as who shares the engine does; `None` when the engine is wanted alone.

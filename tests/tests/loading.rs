@@ -119,3 +119,19 @@ fn programs_taken_out_leave_the_door_shut() {
     drop(engine.take_programs());
     assert_eq!(decide(&mut engine, &mut host), (Verdict::Drop, DropReason::Memory));
 }
+
+#[test]
+fn no_limit_makes_more_room_than_there_may_be() {
+    let mut host = Quiet(1);
+    let mut engine = engine(4, &mut host);
+    engine.most = Limits { states: 300, src_nodes: 40, frags: 50, tables: 60, table_entries: 300_000, ..engine.most };
+    let most = engine.most;
+    let high = "set limit { states 4000000000, src-nodes 4000000000, frags 4000000000, tables 60000 }
+set limit table-entries 4000000000\npass no state\n";
+    load(&mut engine, program(&image(high)), &mut host).unwrap();
+    let room = engine.room();
+    assert_eq!((room.states, room.frags, room.table_entries), (most.states, most.frags, most.table_entries));
+    assert!(room.src_nodes >= 40 && room.src_nodes < 1000, "{room:?}");
+    assert!(room.tables >= 60 && room.tables < 1000, "{room:?}");
+    assert_eq!(engine.options.limits.states, 4_000_000_000, "what was asked for is shown");
+}

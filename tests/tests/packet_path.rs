@@ -3,7 +3,7 @@
 
 use pfvm::engine::{Arriving, Carried, Outcome, Scratch, Verdict};
 use pfvm::packet::{Packet, PktMeta};
-use tests::mixed::{Bench, EM0, EM1, Given, LONGEST, Numbers, RULES, Traffic};
+use tests::mixed::{Bench, Given, LONGEST, Numbers, RULES, Traffic};
 use tests::sys::{Failing, with_allocations};
 
 #[global_allocator]
@@ -94,17 +94,6 @@ fn nothing_allocates_on_the_packet_path() {
     }
 }
 
-/// What can be seen of an engine after some packets.
-fn looks(b: &Bench) -> Vec<String> {
-    let e = &b.engine;
-    let states = e.table.iter().map(|s| format!("{s} {:?} {:?}", e.table.get(s), e.table.id(s)));
-    let nodes = e.nodes.iter().map(|n| format!("{n:?}"));
-    let rules = e.rules.live(pfvm::exec::UnitId(0)).iter().map(|p| format!("{:?}", e.rules.get(*p)));
-    let ifaces = [EM0, EM1].map(|i| e.ifaces.counters(i));
-    let rest = format!("{:?} {:?} {ifaces:?} {} {}", e.counters, e.table.counters(), b.host.sends, b.host.logs);
-    states.chain(nodes).chain(rules).chain([rest]).collect()
-}
-
 #[test]
 fn a_batch_is_what_its_packets_are_one_by_one() {
     let (mut one, mut many) = (Bench::new(RULES, 7), Bench::new(RULES, 7));
@@ -143,7 +132,7 @@ fn a_batch_is_what_its_packets_are_one_by_one() {
             b.engine.tick(&mut b.host);
         }
     }
-    assert_eq!(looks(&one), looks(&many));
+    assert_eq!(one.looks(), many.looks());
     assert!(one.engine.table.counters()[1] > 3000);
 }
 
@@ -207,8 +196,8 @@ fn who_shares_the_engine_decides_the_same() {
             b.engine.tick(&mut b.host);
         }
     }
-    assert_eq!(looks(&alone), looks(&shared));
-    assert_eq!(looks(&alone), looks(&many));
+    assert_eq!(alone.looks(), shared.looks());
+    assert_eq!(alone.looks(), many.looks());
     assert!(known > 5000 && known == batched, "{known} {batched} of known states");
 }
 

@@ -71,8 +71,8 @@ impl Byte {
     #[inline]
     #[must_use]
     pub fn hold(&self) -> Option<u8> {
-        let was = self.0.fetch_or(HELD, Acquire);
-        (was & HELD == 0).then_some(was)
+        let free = self.0.load(Relaxed) & !HELD;
+        self.0.compare_exchange(free, free | HELD, Acquire, Relaxed).ok()
     }
 
     /// Gives the lock back with what the byte says from now on.

@@ -1,24 +1,24 @@
 //! Packets that share the engine, and what has it alone, in every order there is (loom: every interleaving of the accesses
 //! to shared words with at most [`PREEMPTIONS`] switches that nobody asked for, and every value a read may see).
 //!
-//! The engine is the real one, with a program compiled from rules, states made by packets, and a swap of programs; loom
-//! gives its atomics ([`pfvm::sync`]) and the lock around it. A thread that waits for ever is a failure too.
+//! The engine is the real one, with a program of one rule, states made by packets, and a swap of programs; loom gives its
+//! atomics ([`pfvm::sync`]) and the lock around it. A thread that waits for ever is a failure too.
 
 use loom::sync::{Arc, RwLock};
 use loom::thread;
-use pfc::compile::{BUDGET, Options, compile};
-use pfc::facts::Facts;
-use pfc::source::Sources;
 use pfvm::engine::ifaces::Live;
+use pfvm::engine::rules::default_rule;
 use pfvm::engine::{Carried, Engine, Scratch, Seen, Verdict, default_options};
 use pfvm::exec::UnitId;
 use pfvm::host::{Hop, Host, Random};
-use pfvm::image::Image;
+use pfvm::image::encode::{Parts, encode};
+use pfvm::image::{Image, Ruleset, Run};
+use pfvm::isa::Op;
 use pfvm::packet::{Packet, PktMeta};
-use pfvm::rule::{Addr, Af, Direction, Limits};
+use pfvm::rule::{Action, Addr, Af, Direction, Keep, Limits, Rule};
 use pfvm::state::{PeerState, State};
 use pfvm::sync::{Byte, Long};
-use pfvm::verify::Program;
+use pfvm::verify::{DRIVER_BUDGET, Program};
 
 /// Switches from thread to thread that are tried in one run, beside those a thread asks for by waiting.
 const PREEMPTIONS: usize = 2;
@@ -54,16 +54,19 @@ impl Host for Quiet {
     fn send(&mut self, _: &[u8], _: Af, _: bool, _: u16) {}
 }
 
-/// The image of rules.
-fn image(rules: &str) -> Vec<u8> {
-    let mut sources = Sources::disk();
-    let file = sources.add("rules", rules.as_bytes().to_vec());
-    let outcome = compile(&mut sources, file, &Facts::default(), &Options::default());
-    outcome.compiled.unwrap_or_else(|| panic!("{:?}", outcome.diagnostics)).image
+/// The image of one rule for all packets: `pass keep state`, or `block`.
+fn image(action: Action) -> Vec<u8> {
+    let keep = if action == Action::Pass { Keep::Keep } else { Keep::No };
+    let mut p = Parts::default();
+    p.rules = vec![Rule { action, keep, nr: 0, ..default_rule() }];
+    p.code = ["note #0", "done"].map(|word| Op::assemble(word).unwrap()).to_vec();
+    let (path, straight) = (p.strings.add(""), Run::default());
+    p.rulesets = vec![Ruleset { path, code: Run { at: 0, len: 2 }, straight, rules: Run { at: 0, len: 1 } }];
+    encode(&p)
 }
 
 fn program(image: &[u8]) -> Program {
-    Program::verify(&Image::parse(image).unwrap(), BUDGET).unwrap()
+    Program::verify(&Image::parse(image).unwrap(), DRIVER_BUDGET).unwrap()
 }
 
 fn load(e: &mut Engine, image: &[u8]) {
@@ -175,21 +178,30 @@ fn at_the_interface(e: &Engine) -> [u64; 2] {
     [0, 1].map(|verdict| c.packets.iter().flatten().map(|of| of[verdict]).sum())
 }
 
+/// A thread with room for a packet's way through the engine, which loom's own have not.
+fn spawn<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> thread::JoinHandle<T> {
+    thread::Builder::new().stack_size(1 << 16).spawn(f).unwrap()
+}
+
 fn model(f: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(PREEMPTIONS);
     builder.max_branches = 20_000;
-    builder.check(f);
+    let f = std::sync::Arc::new(f);
+    builder.check(move || {
+        let f = f.clone();
+        spawn(move || f()).join().unwrap();
+    });
 }
 
 /// Two processors take packets of one state. Gives nothing: the engine is looked at by `check`.
-fn two(rules: &str, first: &'static [Sent], sent: [Sent; 2], check: impl Fn(&Engine) + Sync + Send + 'static) {
-    let image = image(rules);
+fn two(first: &'static [Sent], sent: [Sent; 2], check: impl Fn(&Engine) + Sync + Send + 'static) {
+    let image = image(Action::Pass);
     model(move || {
         let engine = Arc::new(RwLock::new(engine(&image, first)));
         let [mine, other] = sent;
         let theirs = engine.clone();
-        let thread = thread::spawn(move || assert_eq!(other.through(&theirs), Verdict::Pass));
+        let thread = spawn(move || assert_eq!(other.through(&theirs), Verdict::Pass));
         assert_eq!(mine.through(&engine), Verdict::Pass);
         thread.join().unwrap();
         check(&engine.read().unwrap());
@@ -198,7 +210,7 @@ fn two(rules: &str, first: &'static [Sent], sent: [Sent; 2], check: impl Fn(&Eng
 
 #[test]
 fn two_datagrams_of_one_way_both_count() {
-    two("pass\n", &[Sent::Udp(Direction::Out)], [Sent::Udp(Direction::Out); 2], |e| {
+    two(&[Sent::Udp(Direction::Out)], [Sent::Udp(Direction::Out); 2], |e| {
         let s = only(e);
         assert_eq!((s.packets(), s.bytes()), ([3, 0], [84, 0]));
         let rule = e.rules.get(s.rule).unwrap();
@@ -210,7 +222,7 @@ fn two_datagrams_of_one_way_both_count() {
 
 #[test]
 fn a_datagram_and_its_answer_are_both_seen() {
-    two("pass\n", &[Sent::Udp(Direction::Out)], [Sent::Udp(Direction::Out), Sent::Udp(Direction::In)], |e| {
+    two(&[Sent::Udp(Direction::Out)], [Sent::Udp(Direction::Out), Sent::Udp(Direction::In)], |e| {
         let s = only(e);
         assert_eq!(s.packets(), [2, 1]);
         // Whichever came first, the answer tells that the first packet arrived.
@@ -223,7 +235,7 @@ fn a_datagram_and_its_answer_are_both_seen() {
 fn segments_of_both_sides_move_both_windows() {
     static FIRST: std::sync::LazyLock<[Sent; 3]> = std::sync::LazyLock::new(handshake);
     let sent = [Sent::Tcp(Direction::Out, 0x18, 1000, 5000, 10), Sent::Tcp(Direction::In, 0x18, 5000, 1000, 20)];
-    two("pass\n", &*FIRST, sent, |e| {
+    two(&*FIRST, sent, |e| {
         let s = only(e);
         assert_eq!(s.packets(), [3, 2]);
         assert_eq!((s.src().seqlo, s.dst().seqlo), (1010, 5020), "no side's progress is lost");
@@ -235,12 +247,12 @@ fn segments_of_both_sides_move_both_windows() {
 /// either by the state or by the new rules, and is counted where it was decided.
 #[test]
 fn a_packet_sees_one_generation() {
-    let (old, new) = (image("pass\n"), image("block\n"));
+    let (old, new) = (image(Action::Pass), image(Action::Block));
     model(move || {
         let engine = Arc::new(RwLock::new(engine(&old, &[Sent::Udp(Direction::Out)])));
         let threads = [Direction::Out, Direction::In].map(|dir| {
             let engine = engine.clone();
-            thread::spawn(move || u64::from(Sent::Udp(dir).through(&engine) == Verdict::Pass))
+            spawn(move || u64::from(Sent::Udp(dir).through(&engine) == Verdict::Pass))
         });
         let ended = {
             let mut e = engine.write().unwrap();
@@ -264,11 +276,11 @@ fn a_packet_sees_one_generation() {
 /// A swap that leaves the state: its packets go on being counted at the rule that made it.
 #[test]
 fn a_swap_of_rules_loses_no_count() {
-    let (old, new) = (image("pass\n"), image("block\n"));
+    let (old, new) = (image(Action::Pass), image(Action::Block));
     model(move || {
         let engine = Arc::new(RwLock::new(engine(&old, &[Sent::Udp(Direction::Out)])));
         let theirs = engine.clone();
-        let thread = thread::spawn(move || assert_eq!(Sent::Udp(Direction::In).through(&theirs), Verdict::Pass));
+        let thread = spawn(move || assert_eq!(Sent::Udp(Direction::In).through(&theirs), Verdict::Pass));
         load(&mut engine.write().unwrap(), &new);
         assert_eq!(Sent::Udp(Direction::Out).through(&engine), Verdict::Pass);
         thread.join().unwrap();
@@ -293,7 +305,7 @@ fn a_held_byte_guards_what_is_written_under_it() {
             None => 0,
         };
         let theirs = shared.clone();
-        let thread = thread::spawn(move || add(&theirs));
+        let thread = spawn(move || add(&theirs));
         let done = add(&shared) + thread.join().unwrap();
         assert!(done >= 1, "one of them gets the lock");
         assert_eq!((shared.0.hold(), shared.1.get()), (Some(3), done));
@@ -307,7 +319,7 @@ fn without_the_lock_a_count_is_lost() {
     model(|| {
         let count = Arc::new(Long::new(0));
         let theirs = count.clone();
-        let thread = thread::spawn(move || theirs.set(theirs.get() + 1));
+        let thread = spawn(move || theirs.set(theirs.get() + 1));
         count.set(count.get() + 1);
         thread.join().unwrap();
         assert_eq!(count.get(), 2, "a count is lost");

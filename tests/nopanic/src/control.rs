@@ -7,7 +7,7 @@ use pfdriver::filter::{By, Filter};
 use pfdriver::lock::Lock;
 use pfdriver::platform::Platform;
 use pfvm::api::{HostKind, Rights};
-use pfvm::engine::{Carried, Seen, default_options};
+use pfvm::engine::{Arriving, Carried, Scratch, Seen, default_options};
 use pfvm::host::Random;
 use pfvm::packet::{Packet, PktMeta};
 use pfvm::rule::{Af, Direction};
@@ -56,15 +56,22 @@ pub extern "C" fn control(bytes: *const u8, len: usize, reply: *mut u8, reply_le
     let mut control = Control::new(HostKind::Driver, DRIVER_BUDGET);
     let rights = if memory::coin() { Rights::Write } else { Rights::Read };
     let Ok(client) = control.open(rights, By { uid: memory::number(), pid: memory::number() }) else { return 3 };
+    let Ok(mut scratch) = Scratch::new() else { return 5 };
     let mut sum = 0;
     while memory::coin() {
         sum ^= control.handle(client, memory::bytes(bytes, len), memory::bytes_mut(reply, reply_len), &filter);
+        filter.with(Filter::tick);
+        let Some(mut packet) = Packet::new(memory::bytes_mut(reply, reply_len), 0, &[]) else { return 4 };
+        let seen = Seen { af: Af::Inet, dir: Direction::In, iface: 1, forwarded: memory::coin() };
+        let (meta, carried) = (PktMeta::default(), Carried::default());
+        let mut room = [0; 4096];
+        if memory::coin() {
+            filter.process(&mut packet, &meta, seen, carried, &mut scratch, &mut room);
+        } else {
+            let mut batch = [Arriving { pkt: &mut packet, meta: &meta, seen, carried }];
+            filter.process_batch(&mut batch, &mut scratch, &mut room, |i, _, _| sum ^= i);
+        }
         filter.with(|f| {
-            f.tick();
-            let Some(mut packet) = Packet::new(memory::bytes_mut(reply, reply_len), 0, &[]) else { return };
-            let seen = Seen { af: Af::Inet, dir: Direction::In, iface: 1, forwarded: memory::coin() };
-            let mut room = [0; 4096];
-            f.process(&mut packet, &PktMeta::default(), seen, Carried::default(), &mut room);
             while let Some(made) = f.outbox.take() {
                 memory::take(made.bytes());
             }

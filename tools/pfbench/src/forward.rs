@@ -72,8 +72,14 @@ pub(crate) const RING: usize = 64;
 pub(crate) const NOW: u64 = 1_000_000;
 
 /// A host that knows the time and nothing else.
-struct Bench {
+pub(crate) struct Bench {
     seed: SplitMix,
+}
+
+impl Bench {
+    pub(crate) const fn new() -> Self {
+        Self { seed: SplitMix(7) }
+    }
 }
 
 impl Random for Bench {
@@ -112,7 +118,7 @@ impl Box {
     pub(crate) fn new(mode: Mode, n: u32) -> Result<Self, String> {
         let text = mode.text(n);
         let (program, ..) = program(&text)?;
-        let mut host = Bench { seed: SplitMix(7) };
+        let mut host = Bench::new();
         let states = n.saturating_add(16);
         let limits = Limits { states, ..default_options().limits };
         let mut engine = Engine::new(&limits, &mut host).map_err(|e| e.to_string())?;

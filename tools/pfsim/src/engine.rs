@@ -150,7 +150,7 @@ impl Whole {
         let mut machine = Machine::new(facts);
         let asked = program.options().map_or_else(|| default_options().limits, |options| options.limits);
         let mut engine = Engine::new(&limits(&asked), &mut machine).map_err(|_| LoadError::Memory)?;
-        engine.most_states = MOST_STATES;
+        engine.most.states = MOST_STATES;
         // What the image calls an interface by, besides its name: groups and wildcards.
         let called: Vec<&str> = image.ifaces().map(|name| image.text(name)).collect();
         let grouped: Vec<Vec<&str>> = facts

@@ -73,9 +73,8 @@ pub struct IfaceCells([[Long; 2]; 8]);
 
 /// Where packets of a kind are counted.
 #[inline]
-const fn cell(af: Af, dir: Direction, passed: bool) -> usize {
-    let (f, d, p) = (matches!(af, Af::Inet6), matches!(dir, Direction::Out), !passed);
-    (f as usize) << 2 | (d as usize) << 1 | p as usize
+fn cell(af: Af, dir: Direction, passed: bool) -> usize {
+    usize::from(af == Af::Inet6) << 2 | usize::from(dir == Direction::Out) << 1 | usize::from(!passed)
 }
 
 impl IfaceCells {

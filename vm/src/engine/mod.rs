@@ -103,8 +103,8 @@ pub struct Engine {
     sweeping: bool,
     ahead: Vec<order::Ahead>,
     flushes: flush::Flushes,
-    /// States there may be, whatever `set limit` says.
-    pub most_states: u32,
+    /// What room is made for at most, whatever `set limit` says.
+    pub most: Limits,
 }
 
 /// Options before anything is loaded.
@@ -134,6 +134,17 @@ pub fn default_options() -> Options {
         loginterface: None,
     }
 }
+
+/// Limits that bound nothing.
+const BOUNDLESS: Limits = Limits {
+    states: u32::MAX,
+    src_nodes: u32::MAX,
+    frags: u32::MAX,
+    tables: u32::MAX,
+    table_entries: u32::MAX,
+    pktdelay_pkts: u32::MAX,
+    anchors: u32::MAX,
+};
 
 impl Engine {
     /// An engine with room for `limits` and no rules.
@@ -174,7 +185,7 @@ impl Engine {
             sweeping: false,
             ahead: filled("packets of a batch", u32::try_from(BATCH).unwrap_or(0), order::Ahead::NOTHING)?,
             flushes: flush::Flushes::new((word(), word()))?,
-            most_states: u32::MAX,
+            most: BOUNDLESS,
         };
         // Addresses come from outside: where they fall in a table's index must not be foretold.
         engine.tables.all.rekey((word(), word()));

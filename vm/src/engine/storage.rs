@@ -18,16 +18,18 @@ pub(super) const fn frag_bytes(frags: u32) -> u32 {
 }
 
 impl Engine {
-    /// Makes room for what `limits` allow, no more states than [`Engine::most_states`]. States, source nodes, fragments and
+    /// Makes room for what `limits` allow, but not beyond [`Engine::most`]. States, source nodes, fragments and
     /// table entries keep their places. The index of states is built anew: that takes time in proportion to their number.
     ///
     /// # Errors
     /// [`OutOfMemory`]: all limits are as before, and everything is in its place.
     pub fn grow(&mut self, limits: &Limits) -> Result<(), OutOfMemory> {
-        self.table.grow(limits.states.min(self.most_states))?;
-        self.nodes.grow(limits.src_nodes)?;
-        self.frags.grow(limits.frags, frag_bytes(limits.frags))?;
-        self.tables.grow(limits.tables, limits.table_entries)
+        let most = self.most;
+        self.table.grow(limits.states.min(most.states))?;
+        self.nodes.grow(limits.src_nodes.min(most.src_nodes))?;
+        let frags = limits.frags.min(most.frags);
+        self.frags.grow(frags, frag_bytes(frags))?;
+        self.tables.grow(limits.tables.min(most.tables), limits.table_entries.min(most.table_entries))
     }
 
     /// Puts limits in force as far as there is room.

@@ -113,7 +113,7 @@ impl<'s> Player<'s> {
         limits.frags = limits.frags.min(2000);
         limits.table_entries = limits.table_entries.min(20_000);
         let mut engine = Engine::new(&limits, &mut sim).map_err(|e| e.to_string())?;
-        engine.most_states = 20_000;
+        engine.most.states = 20_000;
         let mut player = Self {
             facts,
             prints,
