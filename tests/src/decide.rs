@@ -267,7 +267,7 @@ pub fn machine(ready: &Ready<'_>, desc: &PacketDesc, around: &Around, body: Body
     let used = all_rules(ready.config).into_iter().filter(|at| luck.used(at)).collect();
     let tables = Facts::new(ready.config, "", &[]);
     let mut world = World { ready, tables, luck, draws: 0, used, log: Vec::new() };
-    let mut machine = Machine::new();
+    let mut machine = Machine::new().expect("room");
     machine.reset(body, fuel);
     let failure = loop {
         match run(&ready.grove, &desc, &mut machine, &mut world) {

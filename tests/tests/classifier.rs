@@ -122,7 +122,7 @@ fn classbench_sets_answer_right() {
             let (_, program) = program(&unpacked(&data.join(format!("pf/{set}.{order}.pf.conf.xz"))));
             let grove = Grove::bind(vec![program]).expect("binds");
             let answers = unpacked(&data.join(format!("trace/{set}.{answers}.xz")));
-            let mut machine = Machine::new();
+            let mut machine = Machine::new().unwrap();
             for (p, right) in trace.as_chunks::<16>().0.iter().zip(answers.as_chunks::<4>().0).take(4000) {
                 let word = |at: usize| u32::from_le_bytes([p[at], p[at + 1], p[at + 2], p[at + 3]]);
                 let half = |at: usize| u16::from_le_bytes([p[at], p[at + 1]]);
@@ -188,7 +188,7 @@ fn hostile_sets_stay_within_the_budget() {
         let (image, program) = program(text.as_bytes());
         assert!(image.len() < 16 << 20, "{kind}: {} bytes", image.len());
         let grove = Grove::bind(vec![program]).expect("binds");
-        let mut machine = Machine::new();
+        let mut machine = Machine::new().unwrap();
         for _ in 0..300 {
             let near = &set[numbers.below(set.len())];
             let src = near.0.0 ^ u32::from(numbers.byte() & 1);

@@ -30,7 +30,7 @@ pub extern "C" fn load_and_run(bytes: *const u8, len: usize, packet: *mut u8, pa
     let af = if memory::coin() { Af::Inet } else { Af::Inet6 };
     let desc = describe(&packet, &PktMeta::default(), af, Direction::In, 0);
     let Ok(desc) = desc else { return 5 };
-    let mut machine = Machine::new();
+    let Ok(mut machine) = Machine::new() else { return 3 };
     machine.reset(Body::Code, DEFAULT_FUEL);
     loop {
         match run(&grove, &desc, &mut machine, &mut World) {

@@ -72,7 +72,7 @@ pub fn verify_run(data: &[u8]) {
 /// One run ends, pays for every word it runs, and leaves nothing impossible behind.
 fn total(grove: &Grove<Program>, mut desc: PacketDesc, body: Body, numbers: &mut Numbers) {
     let program = &grove.units()[0];
-    let mut machine = Machine::new();
+    let mut machine = Machine::new().expect("room");
     machine.reset(body, DEFAULT_FUEL);
     let mut world = World { program, numbers, steps: 0, again: false };
     let end = loop {

@@ -175,7 +175,7 @@ fn decide(grove: &Grove<Program>, machine: &mut Machine, p: &PacketDesc) -> Resu
 fn check(job: &Job, grove: &Grove<Program>, packets: &[Tuple]) -> Result<(), String> {
     let kind = if job.order == Order::Mixed { "mixed.ans" } else { "ans" };
     let answers = classbench::answers(&classbench::read(&job.data.join(format!("trace/{}.{kind}.xz", job.set)))?);
-    let mut machine = Machine::new();
+    let mut machine = Machine::new().expect("room");
     let rules = grove.units().first().map_or(0, |p| p.rules().len());
     let mut wrong = 0_usize;
     for (p, right) in packets.iter().zip(&answers) {
@@ -199,7 +199,7 @@ fn shuffle(packets: &mut [Tuple]) {
 
 /// Times the look-ups, and the same loop with nothing to look up.
 fn measure(job: &Job, grove: &Grove<Program>, packets: &[Tuple]) {
-    let mut machine = Machine::new();
+    let mut machine = Machine::new().expect("room");
     let n = packets.len().max(1) as f64;
     let time = |f: &mut dyn FnMut(&PacketDesc)| {
         // The clock may tick in milliseconds only: a pass takes some tens of them.

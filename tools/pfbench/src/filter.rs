@@ -64,7 +64,7 @@ pub(crate) fn run(passes: usize) -> Result<(), String> {
 /// Nanoseconds a packet of one program, sorted.
 fn times(code: &[&str], passes_it: bool, packets: &[PacketDesc], passes: usize) -> Result<Vec<f64>, String> {
     let grove = Grove::bind(vec![program(code)?]).map_err(|e| e.to_string())?;
-    let mut machine = Machine::new();
+    let mut machine = Machine::new().map_err(|e| e.to_string())?;
     let mut times = Vec::new();
     for _ in 0..passes.max(1) {
         let start = Instant::now();

@@ -81,7 +81,7 @@ pub(crate) fn rules(n: usize, passes: usize) -> Result<(), String> {
     let (program, ..) = program(&rules_text(n))?;
     let bound = program.bounds().first().map_or(0, |b| b.code);
     let grove = Grove::bind(vec![program]).map_err(|e| format!("{e:?}"))?;
-    let mut machine = Machine::new();
+    let mut machine = Machine::new().map_err(|e| e.to_string())?;
     let flow = |i: u32| Tuple {
         src: 0x0a00_0000 + i,
         dst: 0xc612_0000 + (i.wrapping_mul(2_654_435_761) >> 16),

@@ -182,7 +182,8 @@ impl Rules {
         let skips = program.skips().to_vec();
         let tags = program.tags().iter().map(|name| program.text(*name).to_owned()).collect();
         let grove = Grove::bind(vec![program])?;
-        Ok(Self { grove, listing, rows, world, machine: Box::new(Machine::new()), facts: facts.clone(), skips, tags })
+        let machine = Box::new(Machine::new().map_err(|_| LoadError::Memory)?);
+        Ok(Self { grove, listing, rows, world, machine, facts: facts.clone(), skips, tags })
     }
 
     /// Names behind the code.

@@ -4,9 +4,12 @@
 //! rule that matches is noted here. The decision is the same; only `Evaluations` are counted as straight code counts them.
 //! **Invariant:** nothing here allocates; of rules beyond [`MOST`] only the number is kept, but the last one always.
 
+use alloc::vec::Vec;
+
 use crate::engine::Engine;
 use crate::exec::{Site, UnitId};
 use crate::isa::Op;
+use crate::state::pool::{OutOfMemory, filled};
 use crate::state::record::NONE;
 use crate::verify::{Body, Program};
 
@@ -34,18 +37,22 @@ pub struct Met {
 }
 
 /// The rules a packet met.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Trail {
     pub(super) on: bool,
-    met: [Met; MOST],
+    /// [`MOST`] places.
+    met: Vec<Met>,
     count: usize,
     unseen: u16,
 }
 
 impl Trail {
     /// Nothing followed.
-    pub(super) const OFF: Self =
-        Self { on: false, met: [Met { place: NONE, how: How::Matched }; MOST], count: 0, unseen: 0 };
+    pub(super) fn new() -> Result<Self, OutOfMemory> {
+        let places = u32::try_from(MOST).unwrap_or(u32::MAX);
+        let met = filled("rules of a trace", places, Met { place: NONE, how: How::Matched })?;
+        Ok(Self { on: false, met, count: 0, unseen: 0 })
+    }
 
     /// The rules, in order.
     #[must_use]
@@ -90,7 +97,7 @@ pub(super) fn met_by(program: Option<&Program>, unit: UnitId, body: Body, pc: u3
 impl Engine {
     /// Follows the next packet, or ends to. What was kept of another one is forgotten.
     pub fn follow(&mut self, on: bool) {
-        self.trail = Trail { on, ..Trail::OFF };
+        (self.trail.on, self.trail.count, self.trail.unseen) = (on, 0, 0);
     }
 
     /// The rules met by the packet that was followed.

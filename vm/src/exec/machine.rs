@@ -1,8 +1,11 @@
 //! The machine's state for one packet, and what it asks of its surroundings.
 
+use alloc::vec::Vec;
+
 use super::facts::Facts;
 use crate::isa::{LabelId, RouteTest, Side};
 use crate::rule::{Addr, Af, AnchorId, IfaceId, LogFlags, RuleId, RulesetId, TableId, TagId};
+use crate::state::pool::{OutOfMemory, filled};
 use crate::verify::{Body, Program};
 
 /// Most `match` rules one packet may hit; one more drops it.
@@ -156,6 +159,10 @@ pub struct Machine {
     pub(super) state: State,
 }
 
+fn places(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
 /// What instructions change.
 #[derive(Clone, Debug)]
 pub(super) struct State {
@@ -179,20 +186,18 @@ pub(super) struct State {
     pub(super) fuel: u32,
     pub(super) depth: usize,
     pub(super) hits_len: usize,
-    pub(super) hits: [Hit; MAX_HITS],
-    pub(super) frames: [Frame; MAX_DEPTH],
-}
-
-impl Default for Machine {
-    fn default() -> Self {
-        Self::new()
-    }
+    /// [`MAX_HITS`] places.
+    pub(super) hits: Vec<Hit>,
+    /// [`MAX_DEPTH`] places.
+    pub(super) frames: Vec<Frame>,
 }
 
 impl Machine {
-    /// A machine that has evaluated nothing.
-    #[must_use]
-    pub const fn new() -> Self {
+    /// A machine that has evaluated nothing. Its lists lie in memory of their own: it is moved cheaply.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
+    pub fn new() -> Result<Self, OutOfMemory> {
         let state = State {
             unit: UnitId(0),
             body: Body::Code,
@@ -210,10 +215,10 @@ impl Machine {
             fuel: 0,
             depth: 0,
             hits_len: 0,
-            hits: [NO_HIT; MAX_HITS],
-            frames: [NO_FRAME; MAX_DEPTH],
+            hits: filled("match rules of a packet", places(MAX_HITS), NO_HIT)?,
+            frames: filled("anchors of a packet", places(MAX_DEPTH), NO_FRAME)?,
         };
-        Self { facts: Facts::NONE, state }
+        Ok(Self { facts: Facts::NONE, state })
     }
 
     /// Makes ready for the next packet, with so many steps to spend.

@@ -146,7 +146,7 @@ impl Context for World {
 /// Runs one program on one packet.
 fn run_one(p: &Parts, d: &PacketDesc, world: &mut World) -> (Step, Machine) {
     let grove = Grove::bind(vec![load(p)]).unwrap();
-    let mut m = Machine::new();
+    let mut m = Machine::new().unwrap();
     m.reset(Body::Code, DEFAULT_FUEL);
     (run(&grove, d, &mut m, world), m)
 }
@@ -407,7 +407,7 @@ fn a_translating_match_is_seen_by_later_rules() {
     p.rules[0].rdr = Some(PoolId(0));
     p.rules[0].log = LogFlags::LOG;
     let grove = Grove::bind(vec![load(&p)]).unwrap();
-    let (mut m, mut world, mut d) = (Machine::new(), World::default(), packet());
+    let (mut m, mut world, mut d) = (Machine::new().unwrap(), World::default(), packet());
     m.reset(Body::Code, DEFAULT_FUEL);
     let Step::Suspend(Question::Translate(hit)) = run(&grove, &d, &mut m, &mut world) else { panic!("no question") };
     assert_eq!(hit.site.rule, RuleId(0));
@@ -426,7 +426,7 @@ fn questions_are_asked_and_answered() {
     ] {
         for answer in [false, true] {
             let grove = Grove::bind(vec![load(&parts(&[("", 1, &[test, "end #0", "done"])]))]).unwrap();
-            let (mut m, mut world, d) = (Machine::new(), World::default(), packet());
+            let (mut m, mut world, d) = (Machine::new().unwrap(), World::default(), packet());
             m.reset(Body::Code, DEFAULT_FUEL);
             assert_eq!(run(&grove, &d, &mut m, &mut world), Step::Suspend(question));
             m.answer(answer);
@@ -443,7 +443,7 @@ fn the_socket_is_asked_for_once() {
     let grove =
         Grove::bind(vec![load(&parts(&[("", 1, &["eq uid, 1000, +2", "eq gid, 5, +1", "end #0", "done"])]))]).unwrap();
     for (uid, gid, want) in [(Some(1000), Some(5), true), (Some(1000), Some(6), false), (None, None, false)] {
-        let (mut m, mut world, mut d) = (Machine::new(), World::default(), packet());
+        let (mut m, mut world, mut d) = (Machine::new().unwrap(), World::default(), packet());
         m.reset(Body::Code, DEFAULT_FUEL);
         assert_eq!(run(&grove, &d, &mut m, &mut world), Step::Suspend(Question::Socket));
         (d.uid, d.gid) = (uid, gid);
@@ -515,7 +515,7 @@ fn wildcards_run_children_by_name_over_all_programs() {
     let units = vec![load(&main), child("x/c"), child("x/a"), child("x/a/deep"), child("x"), child("x/a!"), child("y")];
     let order = |units| {
         let grove = Grove::bind(units).unwrap();
-        let mut m = Machine::new();
+        let mut m = Machine::new().unwrap();
         m.reset(Body::Code, DEFAULT_FUEL);
         assert_eq!(run(&grove, &packet(), &mut m, &mut World::default()), Step::Done);
         m.hits().iter().map(|h| h.site.unit.0).collect::<Vec<_>>()
@@ -576,7 +576,7 @@ fn fuel_bounds_what_anchors_multiply() {
     let mut p = parts(&[("", 1, &["call last, anchor:0, #0", "done"]), ("a", 2, &twice)]);
     anchored(&mut p, &[("a", false)], &[(0, 0), (1, 0), (2, 0)]);
     let grove = Grove::bind(vec![load(&p)]).unwrap();
-    let mut m = Machine::new();
+    let mut m = Machine::new().unwrap();
     m.reset(Body::Code, 100);
     assert_eq!(run(&grove, &packet(), &mut m, &mut World::default()), Step::Drop(Stop::Fuel));
 }
@@ -584,7 +584,7 @@ fn fuel_bounds_what_anchors_multiply() {
 #[test]
 fn nothing_loaded_passes() {
     let grove = Grove::<Program>::bind(Vec::new()).unwrap();
-    let mut m = Machine::new();
+    let mut m = Machine::new().unwrap();
     m.reset(Body::Code, DEFAULT_FUEL);
     assert_eq!(run(&grove, &packet(), &mut m, &mut World::default()), Step::Done);
     assert_eq!(m.noted(), None);
@@ -594,7 +594,7 @@ fn nothing_loaded_passes() {
 fn a_machine_forgets_the_packet_before() {
     let p = parts(&[("", 2, &["eq dport, 22, +3", "hit #0", "tag tag:1", "note #1", "done"])]);
     let grove = Grove::bind(vec![load(&p)]).unwrap();
-    let (mut m, mut world) = (Machine::new(), World::default());
+    let (mut m, mut world) = (Machine::new().unwrap(), World::default());
     m.reset(Body::Code, DEFAULT_FUEL);
     run(&grove, &packet(), &mut m, &mut world);
     assert!(m.noted().is_some());

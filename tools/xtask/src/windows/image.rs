@@ -1,11 +1,40 @@
 //! What must hold of the linked driver, read from the image itself.
 //!
 //! A native image of 4 KiB sections, none of them both writable and executable; relocatable, without execution of data,
-//! integrity enforced; importing only what Windows 10 1809 exports. Besides it says how large the image is, which
-//! functions take the most stack, and whether anything can still end in a panic.
+//! integrity enforced; importing only what Windows 10 1809 exports; without a path to a panic. No function on a packet's
+//! way takes more than [`PACKET_STACK`] bytes of stack, no other more than [`STACK`], and no way down from a handler more
+//! than [`DEEPEST`]: a kernel stack is 24 KiB, and most of it is others'.
 
+use std::collections::BTreeMap;
+
+use super::calls::{Calls, Loaded};
 use super::imports::ALLOWED;
 use super::run::Failure;
+use super::unwind;
+
+/// Stack of a function on a packet's way.
+const PACKET_STACK: u32 = 1024;
+/// Stack of any other.
+const STACK: u32 = 4096;
+/// Stack of all functions on a way down from a handler.
+const DEEPEST: u32 = 12 * 1024;
+/// What names and texts of a panic have in them.
+const PANICS: &[&str] =
+    &["rust_begin_unwind", "panicking", "panic_fmt", "unwrap_failed", "handle_alloc_error", "capacity_overflow"];
+/// Texts that stand in an image with a panic only: the places in our files where one begins among them.
+const PANIC_TEXTS: &[&[u8]] = &[
+    b"panicked at",
+    b"index out of bounds",
+    b"called `Option",
+    b"called `Result",
+    b"attempt to ",
+    b"capacity overflow",
+    b".rs\0",
+    b"src/",
+    b"src\\",
+];
+/// `IMAGE_SCN_MEM_EXECUTE`.
+const EXECUTE: u32 = 0x2000_0000;
 
 /// `DYNAMIC_BASE`, `NX_COMPAT`, `HIGH_ENTROPY_VA`, `FORCE_INTEGRITY`.
 const FLAGS: u32 = 0x40 | 0x100 | 0x20 | 0x80;
@@ -14,7 +43,7 @@ const NATIVE: u32 = 1;
 /// `IMAGE_SCN_MEM_WRITE | IMAGE_SCN_MEM_EXECUTE`.
 const WRITE_EXECUTE: u32 = 0x8000_0000 | 0x2000_0000;
 /// Functions listed by their stack.
-const LISTED: usize = 5;
+const LISTED: usize = 3;
 
 /// An image.
 struct Image<'b> {
@@ -26,13 +55,13 @@ struct Image<'b> {
 }
 
 /// A little-endian number of so many bytes.
-fn number(bytes: &[u8], at: usize, size: usize) -> Result<u32, Failure> {
+pub(super) fn number(bytes: &[u8], at: usize, size: usize) -> Result<u32, Failure> {
     let field = bytes.get(at..at + size).ok_or_else(|| format!("cut off at {at}"))?;
     Ok(field.iter().rev().fold(0, |n, b| n << 8 | u32::from(*b)))
 }
 
 /// A number as a place.
-fn place(n: u32) -> usize {
+pub(super) fn place(n: u32) -> usize {
     usize::try_from(n).unwrap_or(usize::MAX)
 }
 
@@ -93,50 +122,79 @@ impl<'b> Image<'b> {
         }
     }
 
-    /// Functions with unwind data (x64) and the bytes of stack each takes.
-    fn stacks(&self) -> Result<Vec<(u32, u32)>, Failure> {
+    /// Bytes of stack by where a function begins. Functions without unwind data take none.
+    fn frames(&self, x64: bool) -> Result<BTreeMap<u32, u32>, Failure> {
         let (rva, length) = self.directory(3)?;
         let first = self.at(rva)?;
-        let mut out = Vec::new();
-        for entry in (first..first + place(length)).step_by(12) {
-            let begin = number(self.bytes, entry, 4)?;
-            let unwind = self.at(number(self.bytes, entry + 8, 4)?)?;
-            out.push((begin, self.frame(unwind)?));
+        let mut out = BTreeMap::new();
+        for entry in (first..first + place(length)).step_by(if x64 { 12 } else { 8 }) {
+            let word = |n| number(self.bytes, entry + 4 * n, 4);
+            let frame = match (x64, word(1)?) {
+                (true, _) => unwind::x64(self.bytes, self.at(word(2)?)?)?,
+                (false, packed) if packed & 3 != 0 => unwind::arm64_packed(packed),
+                (false, unwind) => unwind::arm64(self.bytes, self.at(unwind)?)?,
+            };
+            out.insert(word(0)?, frame);
         }
         Ok(out)
     }
 
-    /// Bytes of stack by an unwind record: registers saved, room made.
-    fn frame(&self, unwind: usize) -> Result<u32, Failure> {
-        let codes = place(number(self.bytes, unwind + 2, 1)?);
-        let (mut n, mut bytes) = (0, 8);
-        while n < codes {
-            let code = number(self.bytes, unwind + 4 + 2 * n + 1, 1)?;
-            let (operation, info) = (code & 15, code >> 4);
-            let extra = |slots| number(self.bytes, unwind + 4 + 2 * (n + 1), slots);
-            n += match operation {
-                0 => {
-                    bytes += 8;
-                    1
-                }
-                1 if info == 0 => {
-                    bytes += extra(2)? * 8;
-                    2
-                }
-                1 => {
-                    bytes += extra(4)?;
-                    3
-                }
-                2 => {
-                    bytes += info * 8 + 8;
-                    1
-                }
-                4 | 8 => 2,
-                5 | 9 => 3,
-                _ => 1,
-            };
+    /// Sections as they are loaded: executable ones, or the others.
+    fn loaded(&self, executable: bool) -> Vec<(u32, &'b [u8])> {
+        let wanted = self.sections.iter().filter(|s| (s.3 & EXECUTE != 0) == executable);
+        wanted
+            .map(|s| (s.0, self.bytes.get(place(s.2)..).map_or(&[][..], |b| b.get(..place(s.1)).unwrap_or(b))))
+            .collect()
+    }
+
+    fn base(&self) -> Result<u64, Failure> {
+        let half = |off| number(self.bytes, self.optional + off, 4).map(u64::from);
+        Ok(half(24)? | half(28)? << 32)
+    }
+
+    /// Holds the image to its bounds of stack, and says what is taken.
+    fn stack(&self, calls: &Calls, x64: bool) -> Result<String, Failure> {
+        let packets = calls.packets();
+        if x64 && !packets.contains(&true) {
+            return Err("no handler of packets is found: the names it is looked for by have changed".to_owned());
         }
-        Ok(bytes)
+        let mut by_frame: Vec<usize> = (0..calls.0.len()).collect();
+        by_frame.sort_unstable_by_key(|n| std::cmp::Reverse(calls.0[*n].frame));
+        let mut said = String::new();
+        for (what, on_way, most) in [("on a packet's way", true, PACKET_STACK), ("elsewhere", false, STACK)] {
+            let of_kind: Vec<_> = by_frame.iter().filter(|n| packets[**n] == on_way).map(|n| &calls.0[*n]).collect();
+            said += &format!("\n most stack of a function {what} (at most {most}):");
+            let shown = of_kind.iter().enumerate().take_while(|(n, f)| *n < LISTED || f.frame > most);
+            shown.for_each(|(_, f)| said += &format!("\n  {:6} {}", f.frame, f.name));
+        }
+        let ways = calls.deepest();
+        said += &format!("\n most stack of a way down (at most {DEEPEST}):");
+        for (bytes, way) in ways.iter().take_while(|(bytes, _)| *bytes > DEEPEST).chain(ways.first()) {
+            let names: Vec<_> = way.iter().map(|n| format!("{} ({})", calls.0[*n].name, calls.0[*n].frame)).collect();
+            said += &format!("\n  {bytes:6} {}", names.join(" > "));
+        }
+        let over = (0..calls.0.len()).any(|n| calls.0[n].frame > if packets[n] { PACKET_STACK } else { STACK });
+        if over || ways.iter().any(|(bytes, _)| *bytes > DEEPEST) {
+            return Err(format!("too much stack{said}"));
+        }
+        Ok(said)
+    }
+
+    /// Holds the image to have no panic in it.
+    fn panics(&self, calls: &Calls, names: &[(u64, &str)]) -> Result<(), Failure> {
+        let named: Vec<_> = names.iter().map(|n| n.1).filter(|n| PANICS.iter().any(|p| n.contains(p))).collect();
+        if !named.is_empty() {
+            return Err(format!(
+                "something can panic:\n  {}\n of {}",
+                calls.callers(PANICS).join("\n  "),
+                named.join(", ")
+            ));
+        }
+        let text = PANIC_TEXTS.iter().find(|t| self.bytes.windows(t.len()).any(|w| w == **t));
+        match text {
+            Some(text) => Err(format!("`{}` stands in the image: something can panic", text.escape_ascii())),
+            None => Ok(()),
+        }
     }
 }
 
@@ -183,21 +241,14 @@ pub(crate) fn check(bytes: &[u8], map: &str, x64: bool) -> Result<String, Failur
         }
     }
     let names = names(map);
-    let mut said = format!("{} bytes, {} imports", bytes.len(), imports.len());
-    let panics = names.iter().filter(|(_, n)| n.contains("rust_begin_unwind")).count();
-    said += if panics == 0 { "; nothing can panic" } else { "; the panic handler is linked: something can panic" };
-    if x64 {
-        let base = u64::from(header(24, 4)?) | u64::from(header(28, 4)?) << 32;
-        let mut stacks = image.stacks()?;
-        stacks.sort_unstable_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
-        said += "; most stack:";
-        for (begin, bytes) in stacks.iter().take(LISTED) {
-            let at = names.partition_point(|(address, _)| *address <= base + u64::from(*begin));
-            let name = at.checked_sub(1).and_then(|at| names.get(at)).map_or("?", |n| n.1);
-            said += &format!("\n  {bytes:6} {name}");
-        }
-    }
-    Ok(said)
+    let base = image.base()?;
+    let at: Vec<(u32, &str)> =
+        names.iter().filter_map(|(a, n)| Some((u32::try_from(a.checked_sub(base)?).ok()?, *n))).collect();
+    let loaded = Loaded { code: image.loaded(true), data: image.loaded(false), base, x64 };
+    let calls = Calls::read(&loaded, &at, &image.frames(x64)?);
+    let stack = image.stack(&calls, x64);
+    image.panics(&calls, &names).map_err(|why| format!("{why}\n{}", stack.clone().unwrap_or_else(|e| e)))?;
+    Ok(format!("{} bytes, {} imports, nothing can panic{}", bytes.len(), imports.len(), stack?))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What runs on Windows, built where there is none: the driver, its mock for Wine, the commands.
 
+pub(crate) mod calls;
 pub(crate) mod commands;
 pub(crate) mod image;
 pub(crate) mod imports;
@@ -7,6 +8,7 @@ pub(crate) mod inf;
 pub(crate) mod kit;
 pub(crate) mod package;
 pub(crate) mod run;
+pub(crate) mod unwind;
 pub(crate) mod wine;
 
 use std::path::{Path, PathBuf};
