@@ -15,6 +15,7 @@ pub mod control;
 pub mod edge;
 pub mod facts;
 pub mod filter;
+pub mod good;
 pub mod life;
 pub mod lock;
 pub mod log;

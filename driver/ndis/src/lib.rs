@@ -14,6 +14,7 @@
 extern crate alloc;
 
 pub mod device;
+pub mod event;
 pub mod frames;
 pub mod gateway;
 pub mod im;
@@ -24,5 +25,6 @@ pub mod offload;
 pub mod oid;
 pub mod os;
 pub mod pass;
+pub mod pending;
 pub mod random;
 pub mod sys;

@@ -119,7 +119,7 @@ fn good_path(path: &str) -> Result<(), Refusal<'static>> {
 }
 
 /// An image becomes a program.
-fn program(path: Vec<u8>, image: Vec<u8>, budget: u32, by: By) -> Result<Loading, Refusal<'static>> {
+pub(crate) fn program(path: Vec<u8>, image: Vec<u8>, budget: u32, by: By) -> Result<Loading, Refusal<'static>> {
     let parsed = Image::parse(&image).map_err(damaged)?;
     let program = Program::verify(&parsed, budget).map_err(rejected)?;
     let root = program.rulesets().iter().map(|r| program.text(r.path)).find(|p| p.as_bytes() == path);

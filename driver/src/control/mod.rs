@@ -36,6 +36,7 @@ use crate::platform::Platform;
 
 use addresses::Asked;
 use ticket::Tickets;
+pub(crate) use load::program;
 pub use ticket::{MOST_BYTES, MOST_CLIENTS};
 
 /// What a request comes to: the length of the reply, or a refusal.

@@ -128,7 +128,7 @@ impl<'b> Image<'b> {
         let first = self.at(rva)?;
         let mut out = BTreeMap::new();
         for entry in (first..first + place(length)).step_by(if x64 { 12 } else { 8 }) {
-            let word = |n| number(self.bytes, entry + 4 * n, 4);
+            let word = |n: usize| number(self.bytes, entry + 4 * n, 4);
             let frame = match (x64, word(1)?) {
                 (true, _) => unwind::x64(self.bytes, self.at(word(2)?)?)?,
                 (false, packed) if packed & 3 != 0 => unwind::arm64_packed(packed),

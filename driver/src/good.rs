@@ -1,0 +1,206 @@
+//! The last good rules: what is in force and waits for no confirmation, as bytes that a host keeps for its next start.
+//!
+//! ```text
+//! 0   8   "PlanBgd" and the format, 1
+//! 8  32   SHA-256 of everything from byte 40 on
+//! 40 16   what `Checksum:` shows
+//! 56  4   programs, each: length of path, length of image (4 bytes each), path, image
+//! ```
+//! Numbers are little-endian. Kept are the programs as they were loaded, in their order; not what was changed by hand since
+//! (addresses of tables, options), states, or the host's facts.
+//!
+//! **Invariant:** bytes that are not whole, not ours, or hold a program that does not verify give no rules at all.
+
+use alloc::vec::Vec;
+
+use pfvm::api::MAX_PATH;
+use pfvm::state::pool::{OutOfMemory, copied, filled, room};
+use sha2::{Digest, Sha256};
+
+use crate::control::program;
+use crate::filter::{By, Filter, How, Loading, Refused};
+use crate::lock::Lock;
+use crate::platform::Platform;
+
+const MAGIC: [u8; 8] = *b"PlanBgd\x01";
+/// Where what the digest is over begins.
+const BODY: usize = 40;
+/// Where the number of programs stands.
+const COUNT: usize = 56;
+/// Where they begin.
+const PROGRAMS: usize = 60;
+/// Bytes at most.
+pub const MOST: usize = 64 << 20;
+/// Programs at most.
+const MOST_PROGRAMS: u32 = 4096;
+
+/// Why there are no last good rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfit {
+    /// The bytes are not whole, or not ours.
+    Damaged,
+    /// A program does not verify here.
+    Program,
+    /// There is no memory.
+    Memory,
+    /// The filter refuses them.
+    Refused(Refused),
+}
+
+impl Unfit {
+    /// In a word.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Damaged => "damaged",
+            Self::Program => "not verified",
+            Self::Memory => "no memory",
+            Self::Refused(_) => "refused",
+        }
+    }
+}
+
+impl From<OutOfMemory> for Unfit {
+    fn from(_: OutOfMemory) -> Self {
+        Self::Memory
+    }
+}
+
+/// What is to be kept, and the generation it was.
+#[derive(Debug)]
+pub struct Good {
+    /// Generation.
+    pub generation: u64,
+    /// Who loaded what came last.
+    pub by: By,
+    /// Digest of the main program's image; zero when there is none.
+    pub digest: [u8; 32],
+    /// The bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// The generation in force, unless it waits for its confirmation.
+pub fn settled<P: Platform, L: Lock<P>>(filter: &L) -> Option<u64> {
+    filter.with(|f| f.unconfirmed().is_none().then_some(f.generation))
+}
+
+/// Collects what is in force; `None` when it waits for its confirmation, or another load was faster.
+///
+/// The lock is held for one program at a time.
+///
+/// # Errors
+/// [`OutOfMemory`].
+pub fn collect<P: Platform, L: Lock<P>>(filter: &L) -> Result<Option<Good>, OutOfMemory> {
+    let Some(generation) = settled(filter) else { return Ok(None) };
+    let (checksum, length) = filter.with(|f| {
+        let programs = f.units.iter().map(|u| u.path.len().saturating_add(u.image.len()).saturating_add(8));
+        (f.checksum, programs.fold(PROGRAMS, usize::saturating_add))
+    });
+    let mut bytes = filled("the last good rules", u32::try_from(length).unwrap_or(u32::MAX), 0_u8)?;
+    let (mut by, mut digest, mut count, mut end) = (By::default(), [0; 32], 0_u32, PROGRAMS);
+    put(&mut bytes, 0, &MAGIC);
+    put(&mut bytes, BODY, &checksum);
+    for at in 0_usize.. {
+        let more = filter.with(|f| {
+            let unit = f.units.get(at).filter(|_| f.generation == generation && f.unconfirmed().is_none())?;
+            if unit.generation == generation {
+                by = unit.by;
+            }
+            if unit.path.is_empty()
+                && let Some(main) = f.engine.main()
+            {
+                digest = *main.digest();
+            }
+            if !unit.image.is_empty() {
+                count = count.saturating_add(1);
+                let length = |of: &[u8]| u32::try_from(of.len()).unwrap_or(u32::MAX).to_le_bytes();
+                for part in [&length(&unit.path)[..], &length(&unit.image), &unit.path, &unit.image] {
+                    put(&mut bytes, end, part);
+                    end = end.saturating_add(part.len());
+                }
+            }
+            Some(())
+        });
+        if more.is_none() {
+            break;
+        }
+    }
+    if settled(filter) != Some(generation) || end > bytes.len() {
+        return Ok(None);
+    }
+    bytes.truncate(end);
+    put(&mut bytes, COUNT, &count.to_le_bytes());
+    let sum: [u8; 32] = Sha256::digest(bytes.get(BODY..).unwrap_or_default()).into();
+    put(&mut bytes, 8, &sum);
+    Ok(Some(Good { generation, by, digest, bytes }))
+}
+
+/// Writes bytes to a place, if they end within.
+fn put(bytes: &mut [u8], at: usize, value: &[u8]) {
+    if let Some(to) = bytes.get_mut(at..).and_then(|b| b.get_mut(..value.len())) {
+        to.copy_from_slice(value);
+    }
+}
+
+/// Takes a number of bytes off the front.
+fn take<'b>(rest: &mut &'b [u8], count: usize) -> Result<&'b [u8], Unfit> {
+    let (taken, left) = rest.split_at_checked(count).ok_or(Unfit::Damaged)?;
+    *rest = left;
+    Ok(taken)
+}
+
+fn number(rest: &mut &[u8]) -> Result<u32, Unfit> {
+    let (taken, left) = rest.split_first_chunk::<4>().ok_or(Unfit::Damaged)?;
+    *rest = left;
+    Ok(u32::from_le_bytes(*taken))
+}
+
+/// The programs that bytes hold, verified, and what `Checksum:` shows.
+///
+/// # Errors
+/// [`Unfit`].
+pub fn read(bytes: &[u8], budget: u32) -> Result<(Vec<Loading>, [u8; 16]), Unfit> {
+    if bytes.len() > MOST {
+        return Err(Unfit::Damaged);
+    }
+    let mut rest = bytes;
+    if take(&mut rest, 8)? != MAGIC {
+        return Err(Unfit::Damaged);
+    }
+    let sum = take(&mut rest, 32)?;
+    if <[u8; 32]>::from(Sha256::digest(rest)) != sum {
+        return Err(Unfit::Damaged);
+    }
+    let checksum = <[u8; 16]>::try_from(take(&mut rest, 16)?).map_err(|_| Unfit::Damaged)?;
+    let count = number(&mut rest)?;
+    if count > MOST_PROGRAMS {
+        return Err(Unfit::Damaged);
+    }
+    let mut programs: Vec<Loading> = room("programs", count)?;
+    for _ in 0..count {
+        let lengths = (number(&mut rest)?, number(&mut rest)?);
+        let of = |n: u32| usize::try_from(n).map_err(|_| Unfit::Damaged);
+        let path = take(&mut rest, of(lengths.0)?)?;
+        let image = take(&mut rest, of(lengths.1)?)?;
+        if path.len() > MAX_PATH || programs.len() >= programs.capacity() {
+            return Err(Unfit::Damaged);
+        }
+        let copy = |bytes| copied("the last good rules", bytes);
+        programs.push(program(copy(path)?, copy(image)?, budget, By::default()).map_err(|_| Unfit::Program)?);
+    }
+    if rest.is_empty() { Ok((programs, checksum)) } else { Err(Unfit::Damaged) }
+}
+
+/// Loads what bytes hold into a filter without rules; gives the generation, which stays 0 when there were none.
+///
+/// # Errors
+/// [`Unfit`]: nothing has changed.
+pub fn load<P: Platform>(filter: &mut Filter<P>, bytes: &[u8], budget: u32) -> Result<u64, Unfit> {
+    let (programs, checksum) = read(bytes, budget)?;
+    if programs.is_empty() {
+        return Ok(filter.generation);
+    }
+    let how = How { checksum: Some(checksum), ..How::default() };
+    let (generation, _none) = filter.load(programs, how).map_err(Unfit::Refused)?;
+    Ok(generation)
+}
