@@ -10,6 +10,7 @@
 //!
 //! **Invariant:** `units` has an entry for each program in force, in the engine's order.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use pfvm::api::After;
@@ -130,7 +131,7 @@ impl From<LoadError> for Refused {
 #[derive(Debug)]
 pub struct Filter<P> {
     /// States, rules, tables.
-    pub engine: Engine,
+    pub engine: Box<Engine>,
     /// The host's facts.
     pub facts: HostFacts,
     /// Time and chance.
@@ -207,6 +208,9 @@ impl<P: Platform> Host for Surface<'_, P> {
     fn send(&mut self, packet: &[u8], af: Af, generated: bool, tag: u16) {
         self.outbox.put(packet, af, generated, tag);
     }
+    fn make(&mut self, af: Af, generated: bool, tag: u16, write: &mut dyn FnMut(&mut [u8]) -> Option<usize>) {
+        self.outbox.make(af, generated, tag, write);
+    }
     fn log(&mut self, record: &LogRecord, packet: &Packet<'_>) {
         let now = self.platform.now_ms();
         self.log.take(record, packet, now);
@@ -219,17 +223,25 @@ impl<P: Platform> Filter<P> {
     /// # Errors
     /// [`OutOfMemory`].
     pub fn new(limits: &Limits, facts: HostFacts, mut platform: P) -> Result<Self, OutOfMemory> {
-        let mut engine = Engine::new(limits, &mut platform)?;
-        engine.most = MOST;
-        engine.options = Options { limits: *limits, ..default_options() };
-        engine.options.hostid = platform.random_u32();
+        let engine = Box::new(Engine::new(limits, &mut platform)?);
+        Self::over(engine, limits, facts, platform)
+    }
+
+    /// The same over an engine that was made with room for `limits`. An engine is large: a host with a small stack, or
+    /// whose memory may run out, makes it where it is to stay.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
+    #[inline(never)]
+    pub fn over(engine: Box<Engine>, limits: &Limits, facts: HostFacts, platform: P) -> Result<Self, OutOfMemory> {
         let now = platform.now_ms();
         let switched = (now, platform.wall_seconds());
+        let (outbox, log) = (Outbox::new(OUTBOX)?, Log::new(CAPACITY)?);
         let mut filter = Self {
             engine,
             facts,
             platform,
-            outbox: Outbox::new(OUTBOX)?,
+            outbox,
             units: Vec::new(),
             generation: 0,
             checksum: [0; 16],
@@ -238,10 +250,13 @@ impl<P: Platform> Filter<P> {
             switched,
             waiting: None,
             next_second: now,
-            log: Log::new(CAPACITY)?,
+            log,
             trace: Trace::default(),
             about: About::default(),
         };
+        filter.engine.most = MOST;
+        filter.engine.options = Options { limits: *limits, ..default_options() };
+        filter.engine.options.hostid = filter.platform.random_u32();
         filter.bind().map_err(|why| match why {
             LoadError::Memory(why) => why,
             LoadError::Reject(_) => OutOfMemory { what: "rules", count: 0 },
@@ -395,7 +410,7 @@ impl<P: Platform> Filter<P> {
         let log = main.map(|m| log_interface(&m.program)).transpose()?.flatten();
         let at = self.units.len();
         let mut placed = room("programs", number(programs.len()))?;
-        programs.into_iter().for_each(|l| push(&mut placed, (at, l)));
+        place(programs, at, &mut placed);
         let before = (self.engine.options, self.checksum);
         let old = self.exchange(&mut placed, &gone, How { checksum: Some(checksum), ..how }, log)?;
         let generation = self.generation;
@@ -409,6 +424,7 @@ impl<P: Platform> Filter<P> {
         Ok((generation, Vec::new()))
     }
 
+    #[inline(never)]
     fn drop_places(&self, old: Vec<(usize, Loading)>) -> Vec<Loading> {
         // What cannot be handed out for want of memory is dropped here.
         let mut lost = Vec::new();
@@ -419,6 +435,7 @@ impl<P: Platform> Filter<P> {
     }
 
     /// Exchanges programs; gives those that went with the places they stood in. `placed` is used up when it succeeds.
+    #[inline(never)]
     fn exchange(
         &mut self,
         placed: &mut Vec<(usize, Loading)>,
@@ -431,15 +448,11 @@ impl<P: Platform> Filter<P> {
         let mut went: Vec<(usize, Loading)> = room("programs", number(gone.len()))?;
         let mut fresh = room("programs", number(placed.len()))?;
         let mut coming = room("programs", number(placed.len()))?;
-        for (at, Loading { program, unit }) in placed.drain(..) {
-            push(&mut coming, (at, unit));
-            push(&mut fresh, Fresh { at, program });
-        }
+        apart(placed, &mut coming, &mut fresh);
         let programs = match self.exchange_programs(&mut fresh, gone) {
             Ok(programs) => programs,
             Err(why) => {
-                let back = fresh.into_iter().zip(coming);
-                back.for_each(|(Fresh { program, .. }, (at, unit))| push(placed, (at, Loading { program, unit })));
+                together(fresh, coming, placed);
                 return Err(why.into());
             }
         };
@@ -455,9 +468,7 @@ impl<P: Platform> Filter<P> {
         let mut coming = coming.into_iter().peekable();
         for (at, unit) in pfvm::count::numbered(core::mem::take(&mut self.units).into_iter()) {
             if u16::try_from(at).is_ok_and(|at| gone.contains(&UnitId(at))) {
-                if let Some(program) = programs.next() {
-                    push(&mut went, (at, Loading { program, unit }));
-                }
+                leaves(&mut programs, (at, unit), &mut went);
                 continue;
             }
             while let Some((_, new)) = coming.next_if(|(at, _)| *at <= units.len()) {
@@ -476,6 +487,7 @@ impl<P: Platform> Filter<P> {
     }
 
     /// The engine's part of an exchange.
+    #[inline(never)]
     fn exchange_programs(&mut self, fresh: &mut Vec<Fresh>, gone: &[UnitId]) -> Result<Vec<Program>, LoadError> {
         let Self { engine, facts, platform, outbox, log, .. } = self;
         let facts = &*facts;
@@ -487,6 +499,7 @@ impl<P: Platform> Filter<P> {
     }
 
     /// Programs that others take the place of: loaded for the same path, or without a ruleset that still counts.
+    #[inline(never)]
     fn replaced_by(&self, programs: &[Loading]) -> Result<Vec<UnitId>, OutOfMemory> {
         let mut gone = room("programs", number(self.units.len()))?;
         let loaded = self.engine.programs();
@@ -538,6 +551,7 @@ impl<P: Platform> Filter<P> {
         done
     }
 
+    #[inline(never)]
     fn put_back(&mut self, w: &mut Waiting) -> Result<(), Refused> {
         let mut gone = room("programs", number(self.units.len()))?;
         for (at, unit) in (0..=u16::MAX).zip(&self.units) {
@@ -586,6 +600,40 @@ impl<P: Platform> Filter<P> {
     /// [`LoadError`]: nothing has changed.
     pub fn bind(&mut self) -> Result<(), LoadError> {
         self.exchange_programs(&mut Vec::new(), &[]).map(drop)
+    }
+}
+
+// A program is large, and these move programs: each is a function of its own, so that what it moves lies on no other's
+// stack.
+
+/// Programs with the place they come to.
+#[inline(never)]
+fn place(programs: Vec<Loading>, at: usize, placed: &mut Vec<(usize, Loading)>) {
+    programs.into_iter().for_each(|l| push(placed, (at, l)));
+}
+
+/// Programs for the engine, and what is kept of them.
+#[inline(never)]
+fn apart(placed: &mut Vec<(usize, Loading)>, units: &mut Vec<(usize, Unit)>, programs: &mut Vec<Fresh>) {
+    for (at, Loading { program, unit }) in placed.drain(..) {
+        push(units, (at, unit));
+        push(programs, Fresh { at, program });
+    }
+}
+
+/// The reverse.
+#[inline(never)]
+fn together(programs: Vec<Fresh>, units: Vec<(usize, Unit)>, placed: &mut Vec<(usize, Loading)>) {
+    for (Fresh { program, .. }, (at, unit)) in programs.into_iter().zip(units) {
+        push(placed, (at, Loading { program, unit }));
+    }
+}
+
+/// The next program that went, with what was kept of it.
+#[inline(never)]
+fn leaves(programs: &mut alloc::vec::IntoIter<Program>, (at, unit): (usize, Unit), went: &mut Vec<(usize, Loading)>) {
+    if let Some(program) = programs.next() {
+        push(went, (at, Loading { program, unit }));
     }
 }
 

@@ -17,7 +17,7 @@ use pfvm::api::MAX_PATH;
 use pfvm::state::pool::{OutOfMemory, copied, filled, room};
 use sha2::{Digest, Sha256};
 
-use crate::control::program;
+use crate::control::add;
 use crate::filter::{By, Filter, How, Loading, Refused};
 use crate::lock::Lock;
 use crate::platform::Platform;
@@ -186,7 +186,7 @@ pub fn read(bytes: &[u8], budget: u32) -> Result<(Vec<Loading>, [u8; 16]), Unfit
             return Err(Unfit::Damaged);
         }
         let copy = |bytes| copied("the last good rules", bytes);
-        programs.push(program(copy(path)?, copy(image)?, budget, By::default()).map_err(|_| Unfit::Program)?);
+        add(&mut programs, (copy(path)?, copy(image)?), budget, By::default()).map_err(|_| Unfit::Program)?;
     }
     if rest.is_empty() { Ok((programs, checksum)) } else { Err(Unfit::Damaged) }
 }

@@ -45,30 +45,39 @@ impl Outbox {
     ///
     /// # Errors
     /// [`OutOfMemory`].
+    #[inline(never)]
     pub fn new(packets: u32) -> Result<Self, OutOfMemory> {
         Ok(Self { ring: filled("packets to be sent", packets, Made::NONE)?, first: 0, used: 0, lost: 0 })
     }
 
     /// Puts a packet in.
     pub fn put(&mut self, packet: &[u8], af: Af, generated: bool, tag: u16) {
+        self.make(af, generated, tag, &mut |room| {
+            room.get_mut(..packet.len())?.copy_from_slice(packet);
+            Some(packet.len())
+        });
+    }
+
+    /// Puts a packet in that is made where it waits. One that cannot be made is counted as lost, as one that finds no room.
+    pub fn make(&mut self, af: Af, generated: bool, tag: u16, write: &mut dyn FnMut(&mut [u8]) -> Option<usize>) {
         let at = self.first.saturating_add(self.used).checked_rem(self.ring.len()).unwrap_or(0);
         let full = self.used >= self.ring.len();
-        let room = self.ring.get_mut(at).filter(|_| !full && packet.len() <= LONGEST);
-        let Some(made) = room else {
+        let place = self.ring.get_mut(at).filter(|_| !full);
+        let made = place.and_then(|made| {
+            made.len = write(&mut made.bytes).and_then(|len| u16::try_from(len).ok())?;
+            Some(made)
+        });
+        let Some(made) = made else {
             self.lost = self.lost.saturating_add(1);
             return;
         };
         (made.af, made.generated, made.tag) = (af, generated, tag);
-        made.len = u16::try_from(packet.len()).unwrap_or(0);
-        for (to, from) in made.bytes.iter_mut().zip(packet) {
-            *to = *from;
-        }
         self.used = self.used.saturating_add(1);
     }
 
-    /// Takes the oldest packet out.
-    pub fn take(&mut self) -> Option<Made> {
-        let made = *self.ring.get(self.first).filter(|_| self.used > 0)?;
+    /// Takes the oldest packet out, where it lies until another is put in.
+    pub fn take(&mut self) -> Option<&Made> {
+        let made = self.ring.get(self.first).filter(|_| self.used > 0)?;
         self.first = self.first.saturating_add(1).checked_rem(self.ring.len()).unwrap_or(0);
         self.used = self.used.saturating_sub(1);
         Some(made)
@@ -105,7 +114,7 @@ mod tests {
         }
         o.put(&[0; LONGEST + 1], Af::Inet6, false, 0);
         assert_eq!((o.len(), o.lost()), (2, 2));
-        let first = o.take().unwrap();
+        let first = *o.take().unwrap();
         assert_eq!((first.bytes(), first.tag, first.generated), (&[0; 20][..], 7, true));
         o.put(&[9], Af::Inet6, false, 0);
         assert_eq!(o.take().unwrap().bytes(), [1; 20]);

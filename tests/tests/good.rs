@@ -5,7 +5,8 @@ use pfdriver::good::{self, Unfit};
 use pfvm::api::{After, Request};
 use tests::desk::{Desk, image};
 
-const MAIN: &str = "table <bad> { 198.51.100.0/24 }\nblock from <bad>\npass in on em0 proto tcp to port 22\nanchor \"web\"\n";
+const MAIN: &str =
+    "table <bad> { 198.51.100.0/24 }\nblock from <bad>\npass in on em0 proto tcp to port 22\nanchor \"web\"\n";
 const WEB: &str = "pass in proto tcp to port 80\n";
 
 /// A desk with a main ruleset, and an anchor loaded by itself.

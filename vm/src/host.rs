@@ -54,6 +54,15 @@ pub trait Host: Random {
     /// when `generated`; `tag` is what it carries.
     fn send(&mut self, packet: &[u8], af: Af, generated: bool, tag: u16);
 
+    /// The same of a packet that is as long as one can be: `write` makes it in the place it is sent from, of at least
+    /// [`crate::reply::LONGEST`] bytes, and says how long it is. A host that has such a place need not lend its stack.
+    fn make(&mut self, af: Af, generated: bool, tag: u16, write: &mut dyn FnMut(&mut [u8]) -> Option<usize>) {
+        let mut room = [0; crate::reply::LONGEST];
+        if let Some(packet) = write(&mut room).and_then(|len| room.get(..len)) {
+            self.send(packet, af, generated, tag);
+        }
+    }
+
     /// A log record is due, about a packet as it stands now: translated only where the rules have done so already. Called
     /// in the order of pf, a bounded number of times a packet; see [`crate::engine::log`]. A host that keeps no log leaves
     /// it as it is.

@@ -33,7 +33,10 @@ pub const MESSAGES: [(What, &str); 5] = [
     (What::Loaded, "Rules were loaded: generation %2, by process %3 of user %4; digest of the main image %5."),
     (What::TakenBack, "A load was not confirmed in time; the rules before it are in force again as generation %2."),
     (What::LastGood, "The last good rules are in force as generation %2; digest of the main image %3."),
-    (What::NoLastGood, "The last good rules could not be loaded (%2). Everything but ARP is blocked until rules are loaded."),
+    (
+        What::NoLastGood,
+        "The last good rules could not be loaded (%2). Everything but ARP is blocked until rules are loaded.",
+    ),
     (What::NotKept, "Rules were loaded but could not be kept for the next start of the system (status %2)."),
 ];
 

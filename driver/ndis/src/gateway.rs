@@ -14,12 +14,13 @@ use pfdriver::edge::{Edge, Entry, Exit, Fate, Hop, Lent, ROOM, Sink};
 use pfdriver::facts::HostFacts;
 use pfdriver::filter::Filter;
 use pfdriver::platform::Platform;
-use pfvm::engine::default_options;
+use pfvm::engine::{Engine, default_options};
 use pfvm::rule::{Addr, Limits};
 use pfvm::state::pool::{OutOfMemory, filled};
 
 use crate::judge::{Adapter, Judge};
 use crate::pass::parts;
+use crate::sys::boxed::boxed;
 
 /// What becomes of frames before the first rules are loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub enum Boot {
     Pass,
     /// Only ARP passes.
     Block,
+    /// Likewise, unless the last good rules could be loaded.
+    LastGood,
 }
 
 /// The edge, the filter, and room to put packets together.
@@ -58,13 +61,16 @@ impl<P: Platform> Gateway<P> {
     ///
     /// # Errors
     /// [`OutOfMemory`].
+    #[inline(never)]
     pub fn with_room(mut platform: P, boot: Boot, limits: &Limits) -> Result<Self, OutOfMemory> {
         let none = OutOfMemory { what: "facts", count: 0 };
         let facts = HostFacts::none().map_err(|_| none)?;
         let mut edge = Edge::new(Policy::default(), &mut platform)?;
         // What another card can do, nobody here knows.
         edge.finish = Finish::Edge;
-        let filter = Filter::new(limits, facts, platform)?;
+        let memory = OutOfMemory { what: "the engine", count: 1 };
+        let engine = boxed(memory, || Engine::new(limits, &mut platform))?;
+        let filter = Filter::over(engine, limits, facts, platform)?;
         let room = filled("fragments", u32::try_from(ROOM).unwrap_or(u32::MAX), 0)?;
         Ok(Self { edge, filter, boot, neighbours: Neighbourhood::new()?, room })
     }
@@ -92,7 +98,7 @@ impl<P: Platform + Send> Judge for Gateway<P> {
     }
 
     fn frame<S: Sink>(&mut self, entry: Entry, lent: Lent<'_>, offload: Offload, sink: &mut S) -> Fate {
-        if self.boot == Boot::Block && self.filter.generation == 0 && !is_arp(&lent) {
+        if self.boot != Boot::Pass && self.filter.generation == 0 && !is_arp(&lent) {
             return Fate::Drop(Why::Filter);
         }
         let now = self.filter.platform.now_ms();

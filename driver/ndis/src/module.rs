@@ -60,6 +60,7 @@ pub struct Module<O: Os + 'static, J: Judge + 'static> {
 impl<O: Os, J: Judge> Driver<O, J> {
     /// A driver without modules. `None` when there is no room.
     #[must_use]
+    #[inline(never)]
     pub fn new(os: O, judge: J, supply: Supply) -> Option<Self> {
         let bench = Bench::new()?;
         Some(Self { os, core: Locked::new(Core { judge, bench, modules: [const { None }; MODULES] }), supply })
@@ -69,6 +70,7 @@ impl<O: Os, J: Judge> Driver<O, J> {
     ///
     /// # Errors
     /// The status NDIS is told; nothing is kept.
+    #[inline(never)]
     pub fn attach(&self, handle: Handle, adapter: Adapter) -> Result<Ref<Module<O, J>>, Status> {
         let frames = Frames::new(&self.os, handle, self.supply).ok_or(RESOURCES)?;
         let port = self.core.with(&self.os, |core| core.judge.attach(&adapter));
@@ -128,6 +130,7 @@ impl<O: Os, J: Judge> Driver<O, J> {
     }
 
     /// Sends frames of our own that name their module.
+    #[inline(never)]
     fn flush(os: &O, mut staged: Chain) {
         while let Some(list) = staged.pop() {
             let (module, up) = slots::way::<Module<O, J>>(&list);

@@ -27,7 +27,7 @@ pub const BATCH: usize = 32;
 /// Bytes of a frame the edge may write to: its header and what the engine wants of the packet.
 pub const WINDOW: usize = LONGEST + Packet::WINDOW;
 /// Pieces of a frame behind the window that are lent as they are; a frame of more is gathered first.
-const PIECES: usize = 16;
+const PIECES: usize = 8;
 /// Bytes of the largest frame that is gathered.
 const GATHERED: usize = LARGE_BYTES as usize;
 
@@ -83,6 +83,7 @@ pub struct Staging<'s, O: Os + 'static, J: Judge + 'static> {
 }
 
 impl<O: Os, J: Judge> Sink for Staging<'_, O, J> {
+    #[inline(never)]
     fn frame(&mut self, exit: Exit, parts: &[&[u8]], offload: &Offload, _: Af) -> bool {
         let (port, up) = match exit {
             Exit::Stack(port) => (port, true),
@@ -105,6 +106,7 @@ impl<O: Os, J: Judge> Sink for Staging<'_, O, J> {
 }
 
 /// The facts of a frame of a list.
+#[inline(never)]
 fn facts(side: Side, list: &List, frame: &[u8], length: usize) -> Offload {
     match side {
         Side::Wire => {
@@ -164,6 +166,7 @@ struct Laid<'p> {
 }
 
 /// Lays a frame on the bench. `None` when a piece cannot be mapped or the frame is too long to be gathered.
+#[inline(never)]
 fn lay<'p, O: Os>(os: &'p O, frame: &Frame<'p>, bench: &mut Bench) -> Option<Laid<'p>> {
     let into = bench.window.get_mut(HEADROOM..)?;
     let mut laid = Laid { window: 0, rest: [&[]; PIECES], pieces: 0 };
@@ -183,6 +186,7 @@ fn lay<'p, O: Os>(os: &'p O, frame: &Frame<'p>, bench: &mut Bench) -> Option<Lai
 }
 
 /// Gathers a frame of too many pieces in the window.
+#[inline(never)]
 fn gather<'p, O: Os>(os: &'p O, frame: &Frame<'p>, bench: &mut Bench) -> Option<Laid<'p>> {
     let into = bench.window.get_mut(HEADROOM..)?;
     let mut at = 0_usize;
@@ -196,6 +200,7 @@ fn gather<'p, O: Os>(os: &'p O, frame: &Frame<'p>, bench: &mut Bench) -> Option<
 
 impl<O: Os, J: Judge> Module<O, J> {
     /// A frame of our own, over which a stay is held until it is back.
+    #[inline(never)]
     pub(crate) fn own(&self, os: &O, parts: &[&[u8]]) -> Option<List> {
         let stay = self.gate.enter()?;
         match self.frames.take(os, parts) {
@@ -240,6 +245,7 @@ impl<O: Os, J: Judge> Module<O, J> {
     }
 
     /// The list does not go on itself: its copies do.
+    #[inline(never)]
     fn replaced(&self, side: Side, mut list: List, mut made: Chain, batch: &mut Batch) {
         if side == Side::Stack && !made.is_empty() {
             list.set_status(crate::sys::code::SUCCESS);
@@ -259,6 +265,7 @@ impl<O: Os, J: Judge> Module<O, J> {
     }
 
     /// A copy of a frame that passes as it is, because its list does not go on.
+    #[inline(never)]
     fn as_it_is(&self, core: &mut Core<O, J>, side: Side, list: &List, frame: &Frame<'_>, made: &mut Chain) {
         let Some(laid) = gather(self.os(), frame, &mut core.bench) else { return };
         let end = HEADROOM.saturating_add(laid.window);
@@ -278,14 +285,11 @@ impl<O: Os, J: Judge> Module<O, J> {
     }
 
     /// Decides about one frame.
+    #[inline(never)]
     fn frame(&self, core: &mut Core<O, J>, side: Side, list: &List, frame: &Frame<'_>, staged: &mut Chain) -> Verdict {
         let os = self.os();
-        let laid = match lay(os, frame, &mut core.bench) {
-            Some(laid) => laid,
-            None => match gather(os, frame, &mut core.bench) {
-                Some(laid) => laid,
-                None => return Verdict::Gone,
-            },
+        let Some(laid) = lay(os, frame, &mut core.bench).or_else(|| gather(os, frame, &mut core.bench)) else {
+            return Verdict::Gone;
         };
         let end = HEADROOM.saturating_add(laid.window);
         let kept = laid.window.min(WINDOW);
@@ -356,6 +360,7 @@ impl<'p> Parts<'p> {
 }
 
 /// The frame as it goes: the window from its head, then what was lent, cut to its length.
+#[inline(never)]
 pub(crate) fn parts<'p>(window: &'p [u8], rest: &[&'p [u8]], going: &Going) -> Parts<'p> {
     let mut out = Parts { all: [&[]; PIECES + 1], count: 0 };
     let first = window.get(going.head..).unwrap_or_default();

@@ -182,7 +182,10 @@ mod tests {
             let system = System::new();
             let (next, done) = (AtomicU32::new(1), AtomicBool::new(false));
             let serve = |record: u64| {
-                while let Some(w) = { let mut p = system.waiting.lock().unwrap(); p.ready(&system, record) } {
+                while let Some(w) = {
+                    let mut p = system.waiting.lock().unwrap();
+                    p.ready(&system, record)
+                } {
                     system.end(w.request);
                 }
             };
@@ -208,7 +211,10 @@ mod tests {
                 });
             });
             for owner in 0..3 {
-                while let Some(w) = { let mut p = system.waiting.lock().unwrap(); p.of(&system, owner) } {
+                while let Some(w) = {
+                    let mut p = system.waiting.lock().unwrap();
+                    p.of(&system, owner)
+                } {
                     system.end(w.request);
                 }
             }

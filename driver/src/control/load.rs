@@ -53,6 +53,7 @@ impl Control {
     }
 
     /// Parses and verifies with only control locked, then swaps.
+    #[inline(never)]
     pub(super) fn commit<P: Platform, L: Lock<P>>(
         &mut self,
         client: u32,
@@ -77,10 +78,7 @@ impl Control {
         let mut programs = room("programs", pfvm::count::number(numbers())).map_err(memory)?;
         for number in numbers() {
             let open = self.tickets.take(client, number).ok_or(BUSY)?;
-            let loading = program(open.path, open.bytes, self.budget, by)?;
-            if programs.len() < programs.capacity() {
-                programs.push(loading);
-            }
+            add(&mut programs, (open.path, open.bytes), self.budget, by)?;
         }
         let (generation, old) = filter.with(|f| f.load(programs, how)).map_err(refused)?;
         drop(old);
@@ -88,17 +86,15 @@ impl Control {
     }
 
     /// `-F rules`: the image of no rules takes the place of the rules.
+    #[inline(never)]
     pub(super) fn flush<P: Platform, L: Lock<P>>(&self, path: &str, by: By, reply: &mut [u8], filter: &L) -> Reply {
         good_path(path)?;
         let count = filter.with(|f| super::rules::count(f, path));
         let Some(count) = count else { return changed(0_u64, reply) };
         let image = image::empty(path).map_err(memory)?;
         let path = copied("names", path.as_bytes()).map_err(memory)?;
-        let loading = program(path, image, self.budget, by)?;
         let mut programs = room("programs", 1).map_err(memory)?;
-        if programs.len() < programs.capacity() {
-            programs.push(loading);
-        }
+        add(&mut programs, (path, image), self.budget, by)?;
         let how = How { checksum: Some([0; 16]), ..How::default() };
         let old = filter.with(|f| f.load(programs, how)).map_err(refused)?;
         drop(old);
@@ -118,15 +114,30 @@ fn good_path(path: &str) -> Result<(), Refusal<'static>> {
     Ok(())
 }
 
-/// An image becomes a program.
-pub(crate) fn program(path: Vec<u8>, image: Vec<u8>, budget: u32, by: By) -> Result<Loading, Refusal<'static>> {
-    let parsed = Image::parse(&image).map_err(damaged)?;
-    let program = Program::verify(&parsed, budget).map_err(rejected)?;
+/// An image becomes a program, among those to be loaded. A program is large: it lies on this function's stack alone.
+#[inline(never)]
+pub(crate) fn add(
+    programs: &mut Vec<Loading>,
+    (path, image): (Vec<u8>, Vec<u8>),
+    budget: u32,
+    by: By,
+) -> Result<(), Refusal<'static>> {
+    let program = verified(&image, budget)?;
     let root = program.rulesets().iter().map(|r| program.text(r.path)).find(|p| p.as_bytes() == path);
     if root.is_none() {
         return Err(Refusal::new(Code::Invalid, "the image was compiled for another anchor"));
     }
-    Ok(Loading { program, unit: Unit { path, image, generation: 0, inserted: 0, by } })
+    if programs.len() < programs.capacity() {
+        programs.push(Loading { program, unit: Unit { path, image, generation: 0, inserted: 0, by } });
+    }
+    Ok(())
+}
+
+/// The image lies on this function's stack, and on that of none that goes on with the program.
+#[inline(never)]
+fn verified(image: &[u8], budget: u32) -> Result<Program, Refusal<'static>> {
+    let parsed = Image::parse(image).map_err(damaged)?;
+    Program::verify(&parsed, budget).map_err(rejected)
 }
 
 /// Where an image is damaged: the number of the section and the record, as one number.

@@ -35,8 +35,8 @@ use crate::lock::Lock;
 use crate::platform::Platform;
 
 use addresses::Asked;
+pub(crate) use load::add;
 use ticket::Tickets;
-pub(crate) use load::program;
 pub use ticket::{MOST_BYTES, MOST_CLIENTS};
 
 /// What a request comes to: the length of the reply, or a refusal.

@@ -43,6 +43,7 @@ impl<P: Platform, N: Neighbours> Around for Filtered<'_, P, N> {
         self.filter.process(packet, meta, seen, carried, room)
     }
 
+    #[inline(never)]
     fn complain(&mut self, packet: &Packet<'_>, pd: &PacketDesc, what: (u8, u8, u32)) {
         let (_, mut host) = self.filter.split();
         send_error(packet, pd, what, true, &mut host);
@@ -70,6 +71,7 @@ impl<P: Platform, N: Neighbours> Around for Filtered<'_, P, N> {
         let made = self.filter.outbox.take()?;
         let bytes = made.bytes();
         copy(room.get_mut(..bytes.len())?, bytes);
-        Some(Made { len: bytes.len(), af: made.af, generated: made.generated, tag: made.tag })
+        let (len, af, generated, tag) = (bytes.len(), made.af, made.generated, made.tag);
+        Some(Made { len, af, generated, tag })
     }
 }

@@ -202,6 +202,7 @@ impl<H: Around, S: Sink> Run<'_, H, S> {
     }
 
     /// What a packet carries as it comes.
+    #[inline(never)]
     fn carried(&self, entry: Entry, ends: Option<&Ends>, ether: &Ether) -> Carried {
         let mut carried = Carried { prio: ether.prio().unwrap_or(DEFAULT_PRIO), ..Carried::default() };
         if entry.side == Side::Stack
@@ -214,6 +215,7 @@ impl<H: Around, S: Sink> Run<'_, H, S> {
     }
 
     /// A packet through the engine and on.
+    #[inline(never)]
     fn packet(&mut self, packet: &mut Packet<'_>, piece: Piece, ends: Option<&Ends>, room: &mut [u8]) -> Fate {
         let dir = match piece.entry.side {
             Side::Wire => Direction::In,
@@ -252,6 +254,7 @@ impl<H: Around, S: Sink> Run<'_, H, S> {
     }
 
     /// Carries out what the engine decided about a packet.
+    #[inline(never)]
     fn onward(
         &mut self,
         packet: &mut Packet<'_>,
@@ -335,6 +338,7 @@ impl<H: Around, S: Sink> Run<'_, H, S> {
     }
 
     /// The last step: as large as the link takes, the frame's header in front.
+    #[inline(never)]
     pub(super) fn leave(&mut self, packet: &mut Packet<'_>, mut piece: Piece, exit: Exit) -> Result<Done, Why> {
         if let Exit::Wire(id) | Exit::Resolve(id, _) = exit {
             let mtu = self.ports.get(id).map_or(u32::MAX, |p| p.mtu);
@@ -398,6 +402,7 @@ impl<H: Around, S: Sink> Run<'_, H, S> {
     }
 
     /// Cuts a packet, or tells its sender that it is too large.
+    #[inline(never)]
     fn cut(&mut self, packet: &mut Packet<'_>, piece: Piece, exit: Exit, mtu: u32) -> Result<Done, Why> {
         let size = usize::try_from(mtu).unwrap_or(usize::MAX);
         let dont = piece.af == Af::Inet6 || packet.u16(6).is_some_and(|flags| flags & 0x4000 != 0);
@@ -431,6 +436,7 @@ impl<H: Around, S: Sink> Run<'_, H, S> {
     }
 
     /// Cuts an IPv6 packet into fragments as they came.
+    #[inline(never)]
     fn refragment(
         &mut self,
         packet: &mut Packet<'_>,
@@ -451,6 +457,7 @@ impl<H: Around, S: Sink> Run<'_, H, S> {
     }
 
     /// Tells the sender of a packet what became of it.
+    #[inline(never)]
     pub(super) fn complain(&mut self, packet: &Packet<'_>, piece: &Piece, what: (u8, u8, u32)) {
         if let Ok(pd) = describe(packet, &piece.offload.meta, piece.af, Direction::In, piece.iface) {
             self.host.complain(packet, &pd, what);
@@ -471,6 +478,7 @@ impl<H: Around, S: Sink> Run<'_, H, S> {
     }
 
     /// Sends a copy of a packet behind a header.
+    #[inline(never)]
     pub(super) fn copy(&mut self, packet: &Packet<'_>, piece: &Piece, exit: Exit) {
         let mut ether = piece.ether;
         ether.set_family(piece.af);

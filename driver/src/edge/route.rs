@@ -134,6 +134,7 @@ impl<H: Around, S: Sink> Run<'_, H, S> {
     }
 
     /// Carries out `route-to`, `reply-to` and `dup-to`. `None` when the packet still goes straight on.
+    #[inline(never)]
     pub(super) fn redirected(
         &mut self,
         packet: &mut Packet<'_>,
@@ -176,6 +177,7 @@ impl<H: Around, S: Sink> Run<'_, H, S> {
     }
 
     /// A packet that came in and is sent on passes the filter once more, on its way out.
+    #[inline(never)]
     fn out_of(&mut self, packet: &mut Packet<'_>, piece: &mut Piece, way: &Way) -> Result<Turn, Why> {
         let seen = Seen { af: piece.af, dir: Direction::Out, forwarded: true, iface: way.iface };
         piece.carried.received_on = Some(piece.iface);
@@ -193,6 +195,7 @@ impl<H: Around, S: Sink> Run<'_, H, S> {
     }
 
     /// Sends a copy; what cannot be sent is left out.
+    #[inline(never)]
     fn duplicate(&mut self, packet: &mut Packet<'_>, mut piece: Piece, to: &SendTo, dir: Direction) {
         let Some(head) = packet.array::<20>(0) else { return };
         let Some(way) = self.host.way(piece.af, &to.hop) else { return };
@@ -223,6 +226,7 @@ impl<H: Around, S: Sink> Run<'_, H, S> {
         }
     }
 
+    #[inline(never)]
     fn one_made(&mut self, packet: &mut Packet<'_>, made: &Made, origin: Option<&Origin>) -> Result<(), Why> {
         let dst = destination(packet, made.af).ok_or(Why::Truncated)?;
         if let Some(o) = origin.filter(|o| o.ends.is_some_and(|e| e.af != made.af) && self.host.is_own(made.af, &dst)) {
@@ -246,6 +250,7 @@ impl<H: Around, S: Sink> Run<'_, H, S> {
 
     /// An error about a packet that had just become one of the other family is addressed to the host itself, which the
     /// packet now came from: it goes through the filter as if it had come in, and back to who sent the packet.
+    #[inline(never)]
     fn told_back(&mut self, packet: &mut Packet<'_>, made: &Made, o: &Origin) -> Result<(), Why> {
         let seen = Seen { af: made.af, dir: Direction::In, forwarded: false, iface: o.iface };
         let meta = Offload::default().meta;

@@ -87,6 +87,8 @@ const BLANK: Traced = Traced {
 #[derive(Debug)]
 struct Armed {
     ring: Ring<Traced>,
+    /// The packet at hand, as it will be written down.
+    now: Traced,
     expr: Expr,
     rate: u32,
     /// The second packets are counted in, and how many were followed in it.
@@ -121,7 +123,16 @@ impl Trace {
     /// [`OutOfMemory`] when there is no room; the trace there was goes on.
     pub fn arm(&mut self, expr: Expr, rate: u32, now_ms: u64) -> Result<(), OutOfMemory> {
         let ring = Ring::new("traced packets", CAPACITY, BLANK)?;
-        self.armed = Some(Armed { ring, expr, rate: rate.max(1), second: 0, followed: 0, skipped: 0, read_ms: now_ms });
+        self.armed = Some(Armed {
+            ring,
+            now: BLANK,
+            expr,
+            rate: rate.max(1),
+            second: 0,
+            followed: 0,
+            skipped: 0,
+            read_ms: now_ms,
+        });
         Ok(())
     }
 
@@ -150,6 +161,7 @@ impl Trace {
     }
 
     /// Before a packet is decided: whether to follow it. `on` says whether its interface has a name.
+    #[inline(never)]
     pub fn before(
         &mut self,
         engine: &mut Engine,
@@ -184,6 +196,7 @@ impl Trace {
     }
 
     /// After it was decided: keeps what became of it, if the expression still holds.
+    #[inline(never)]
     pub fn after(
         &mut self,
         before: &Before,
@@ -193,14 +206,15 @@ impl Trace {
         generation: u64,
         on: &dyn Fn(&str) -> bool,
     ) {
-        let traced = traced(before, engine, packet, out, generation);
-        engine.follow(false);
-        let Some(armed) = self.armed.as_mut() else { return };
-        if holds(&armed.expr, &traced, engine, on)
-            && let Some(slot) = armed.ring.push()
-        {
-            *slot = traced;
+        if let Some(armed) = self.armed.as_mut() {
+            traced(&mut armed.now, before, engine, packet, out, generation);
+            if holds(&armed.expr, &armed.now, engine, on)
+                && let Some(slot) = armed.ring.push()
+            {
+                *slot = armed.now;
+            }
         }
+        engine.follow(false);
     }
 
     /// Gives rows from a cursor on, each packet's followed by those of its rules, until `give` says no; the cursor of
@@ -248,8 +262,9 @@ const fn detail(desc: &PacketDesc) -> u16 {
 }
 
 /// What is to be told of a packet that was decided.
-fn traced(b: &Before, engine: &Engine, packet: &Packet<'_>, out: &Outcome, generation: u64) -> Traced {
-    let mut t = BLANK;
+#[inline(never)]
+fn traced(t: &mut Traced, b: &Before, engine: &Engine, packet: &Packet<'_>, out: &Outcome, generation: u64) {
+    *t = BLANK;
     (t.ms, t.generation, t.iface) = (b.ms, generation, b.seen.iface);
     (t.dir, t.forwarded, t.af, t.naf, t.len) = (b.seen.dir, b.seen.forwarded, b.seen.af, b.seen.af, b.len);
     if let Ok(desc) = &b.desc {
@@ -279,11 +294,11 @@ fn traced(b: &Before, engine: &Engine, packet: &Packet<'_>, out: &Outcome, gener
         Some(_) if passed => By::Default,
         Some(_) => By::Engine,
     };
-    meet(&mut t, engine, out.rule, ruled);
-    t
+    meet(t, engine, out.rule, ruled);
 }
 
 /// Writes down the rules met; where a state decides, the one that made it.
+#[inline(never)]
 fn meet(t: &mut Traced, engine: &Engine, decides: u32, ruled: bool) {
     let id = |place| engine.rules.get(place).map_or(0, |e| e.rule.stable_id);
     let trail = engine.trail();

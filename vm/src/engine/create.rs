@@ -171,6 +171,7 @@ pub fn neighbour(pd: &PacketDesc, target: &[u8; 16]) -> (Addr, Addr) {
 
 impl Engine {
     /// Makes the state of a packet. `Pass`, `Synproxy`, or `Drop` with the reason counted.
+    #[inline(never)]
     pub(super) fn create_state<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>, m: &Making<'_>) -> Action {
         match self.try_create(cx, m) {
             Ok(action) => action,
@@ -188,6 +189,7 @@ impl Engine {
         }
     }
 
+    #[inline(never)]
     fn try_create<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>, m: &Making<'_>) -> Result<Action, Option<DropReason>> {
         let rule = self.rules.get(m.rule).ok_or(Some(DropReason::Memory))?.rule;
         if self.table.len() >= self.table.limit() {
@@ -232,6 +234,7 @@ impl Engine {
     }
 
     /// Progress, windows and timeout of the first packet, and modulation of its number.
+    #[inline(never)]
     fn open_peers<H: Host>(
         &mut self,
         cx: &mut Cx<'_, '_, H>,
@@ -276,6 +279,7 @@ impl Engine {
     }
 
     /// What goes into the extension.
+    #[inline(never)]
     fn ext_of<H: Host>(
         &mut self,
         cx: &mut Cx<'_, '_, H>,
@@ -325,6 +329,7 @@ impl Engine {
     }
 
     /// Takes both keys. What held them and is closed goes.
+    #[inline(never)]
     fn attach_keys<H: Host>(&mut self, slot: u32, translated: bool, cx: &mut Cx<'_, '_, H>) -> bool {
         let sides: &[KeySide] = if translated { &[KeySide::Wire, KeySide::Stack] } else { &[KeySide::Wire] };
         for side in sides {
@@ -360,6 +365,7 @@ impl Engine {
         self.table.give(slot);
     }
 
+    #[inline(never)]
     fn pin_all(&mut self, slot: u32, m: &Making<'_>) {
         self.rules.pin(m.rule);
         if let Some(a) = m.anchor {
@@ -378,6 +384,7 @@ impl Engine {
     }
 
     /// `synproxy state`: the client gets its answer from the filter.
+    #[inline(never)]
     fn begin_proxy<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>, rule: &Rule, slot: u32) -> Action {
         let seg = segment_of(cx.pkt, cx.pd);
         let proxied =

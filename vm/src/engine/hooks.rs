@@ -168,6 +168,7 @@ impl Engine {
     }
 
     /// What `scrub` and `set tos` do to a packet that goes on.
+    #[inline(never)]
     pub(super) fn scrub_packet<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>, what: &Scrub) {
         if let Err(reason) = scrub(cx.pkt, cx.meta, cx.pd.af, what, cx.host) {
             self.counters.reason(reason);
@@ -187,6 +188,7 @@ impl Engine {
     }
 
     /// Puts a header of the other family in front.
+    #[inline(never)]
     pub(super) fn change_family<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>) -> bool {
         let id = u16::try_from(cx.host.random_u32() & 0xffff).unwrap_or(1).max(1);
         crate::nat::af::translate(cx.pkt, cx.meta, cx.pd, id).is_ok()
@@ -206,10 +208,9 @@ pub fn send_error<H: Host>(pkt: &Packet<'_>, pd: &PacketDesc, what: (u8, u8, u32
     let from = host.answers_for(pd.af, &pd.dst).or_else(|| host.own_address(pd.af, way, &pd.src));
     let Some(from) = from else { return };
     let id = u16::try_from(host.random_u32() & 0xffff).unwrap_or(1).max(1);
-    let mut room = [0; reply::LONGEST];
     let error = reply::Error { kind, code, param, from, id };
-    let Some(len) = reply::error(pkt, pd, &error, &mut room) else { return };
-    if let Some(bytes) = room.get(..len) {
-        host.send(bytes, pd.af, generated, 0);
-    }
+    host.make(pd.af, generated, 0, &mut |room| {
+        room.fill(0);
+        reply::error(pkt, pd, &error, room)
+    });
 }

@@ -54,6 +54,7 @@ struct Query<'q> {
 
 impl Engine {
     /// An ICMP message: of a state, about a state, or neither.
+    #[inline(never)]
     pub(super) fn test_state_icmp<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>) -> Action {
         let Some(map) = map_of(cx.pkt, cx.pd) else { return Action::Drop };
         if map.foreign { self.icmp_about(cx) } else { self.icmp_query(cx, &map) }

@@ -261,7 +261,7 @@ impl Tags {
         }
         let copy = copied("tags", name)?;
         self.names.try_reserve(1).map_err(|_| err)?;
-        self.names.push(copy);
+        push(&mut self.names, copy);
         u16::try_from(self.names.len()).map_err(|_| err)
     }
 

@@ -150,28 +150,14 @@ impl Engine {
                 return Err(why);
             }
         };
-        let mut old = (0..=u16::MAX).map(UnitId).zip(forest.map_or_else(Vec::new, Grove::into_units));
-        let mut fresh = core::mem::take(new).into_iter();
-        for from in &prepared.order {
-            let program = match from {
-                From::New(_) => fresh.next().map(|f| f.program),
-                From::Old(_) => loop {
-                    match old.next() {
-                        Some((id, p)) if gone.contains(&id) => push(&mut lost, p),
-                        other => break other.map(|(_, p)| p),
-                    }
-                },
-            };
-            if let Some(p) = program {
-                push(&mut units, p);
-            }
-        }
-        old.for_each(|(_, p)| push(&mut lost, p));
+        let old = forest.map_or_else(Vec::new, Grove::into_units);
+        arrange(&prepared.order, old, core::mem::take(new), gone, (&mut units, &mut lost));
         self.swap(prepared, units, host);
         Ok(lost)
     }
 
     /// Everything of an exchange that can fail, with room for the programs that will be in force and those that go.
+    #[inline(never)]
     fn plan<H: Host>(
         &mut self,
         old: &[Program],
@@ -192,6 +178,7 @@ impl Engine {
     }
 
     /// The first half of a load.
+    #[inline(never)]
     fn prepare<H: Host>(
         &mut self,
         order: Vec<From>,
@@ -221,6 +208,7 @@ impl Engine {
     }
 
     /// The second half: what was prepared is put in force.
+    #[inline(never)]
     fn swap<H: Host>(&mut self, prepared: Prepared, units: Vec<Program>, host: &mut H) {
         let Prepared { order, bound, books, tables, tags, rows, mut pools, ids, options } = prepared;
         let now = Self::now(host);
@@ -278,6 +266,46 @@ impl Engine {
     pub fn take_programs(&mut self) -> Vec<Program> {
         self.shut = self.forest.is_some();
         self.forest.take().map_or_else(Vec::new, Grove::into_units)
+    }
+}
+
+/// Puts programs in the order planned; those that are gone are lost.
+fn arrange(
+    order: &[From],
+    old: Vec<Program>,
+    new: Vec<Fresh>,
+    gone: &[UnitId],
+    (units, lost): (&mut Vec<Program>, &mut Vec<Program>),
+) {
+    let (mut old, mut new) = (old.into_iter(), new.into_iter());
+    let mut ids = (0..=u16::MAX).map(UnitId);
+    for from in order {
+        match from {
+            From::New(_) => _ = hand_on(&mut new, units),
+            From::Old(_) => {
+                while ids.next().is_some_and(|id| gone.contains(&id)) && hand_on(&mut old, lost) {}
+                _ = hand_on(&mut old, units);
+            }
+        }
+    }
+    while hand_on(&mut old, lost) {}
+}
+
+/// Moves the next program, if there is one. A function of its own, for a program is large: it lies on no other's stack.
+#[inline(never)]
+fn hand_on(from: &mut alloc::vec::IntoIter<impl Into<Program>>, to: &mut Vec<Program>) -> bool {
+    match from.next() {
+        Some(program) => {
+            push(to, program.into());
+            true
+        }
+        None => false,
+    }
+}
+
+impl core::convert::From<Fresh> for Program {
+    fn from(fresh: Fresh) -> Self {
+        fresh.program
     }
 }
 

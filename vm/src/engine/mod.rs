@@ -151,44 +151,54 @@ impl Engine {
     ///
     /// # Errors
     /// [`OutOfMemory`] when there is no room.
+    #[inline(never)]
     pub fn new<R: Random + ?Sized>(limits: &Limits, random: &mut R) -> Result<Self, OutOfMemory> {
         let mut word = || u64::from(random.random_u32()) << 32 | u64::from(random.random_u32());
         let mut table = StateTable::new(limits.states, [word(), word()])?;
         table.set_limit(limits.states);
-        let mut engine = Self {
+        let nodes = SrcNodes::new(limits.src_nodes, [word(), word()])?;
+        let rules = rules::RuleBook::new()?;
+        let mut tables = tables::TableSet::new(limits.tables, limits.table_entries)?;
+        let frags = FragCache::new(limits.frags, storage::frag_bytes(limits.frags), (word(), word()))?;
+        let iss_key = [word(), word()];
+        let iss_offset = u32::try_from(word() & 0xffff_ffff).unwrap_or(0);
+        let (machine, trail) = (Machine::new()?, trail::Trail::new()?);
+        let ahead = filled("packets of a batch", u32::try_from(BATCH).unwrap_or(0), order::Ahead::NOTHING)?;
+        let flushes = flush::Flushes::new((word(), word()))?;
+        // Addresses come from outside: where they fall in a table's index must not be foretold.
+        tables.all.rekey((word(), word()));
+        // Made where it is returned to: an engine is large.
+        Ok(Self {
             table,
-            nodes: SrcNodes::new(limits.src_nodes, [word(), word()])?,
-            rules: rules::RuleBook::new()?,
-            tables: tables::TableSet::new(limits.tables, limits.table_entries)?,
+            nodes,
+            rules,
+            tables,
             counters: counters::Counters::default(),
             ifaces: ifaces::Ifaces::default(),
             tags: ifaces::Tags::default(),
             options: default_options(),
             running: true,
             shut: false,
-            frags: FragCache::new(limits.frags, storage::frag_bytes(limits.frags), (word(), word()))?,
+            frags,
             half_open: 0,
             log_lost: 0,
             cookies: SynCookies::new(),
-            trail: trail::Trail::new()?,
+            trail,
             prints_flushed: false,
             recreating: false,
-            iss_key: [word(), word()],
-            iss_offset: u32::try_from(word() & 0xffff_ffff).unwrap_or(0),
+            iss_key,
+            iss_offset,
             forest: None,
             loaded: 0,
-            machine: Machine::new()?,
+            machine,
             body: Body::Code,
             fuel: DEFAULT_FUEL,
             pool_states: Vec::new(),
             next_slow: 0,
             sweeping: false,
-            ahead: filled("packets of a batch", u32::try_from(BATCH).unwrap_or(0), order::Ahead::NOTHING)?,
-            flushes: flush::Flushes::new((word(), word()))?,
+            ahead,
+            flushes,
             most: BOUNDLESS,
-        };
-        // Addresses come from outside: where they fall in a table's index must not be foretold.
-        engine.tables.all.rekey((word(), word()));
-        Ok(engine)
+        })
     }
 }

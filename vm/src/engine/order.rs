@@ -321,6 +321,7 @@ impl Engine {
     }
 
     /// TCP, UDP and protocols known by their addresses.
+    #[inline(never)]
     fn other_than_icmp<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>) -> Action {
         if cx.pd.tcp().is_some() {
             if self.cookie_instead(cx) {
@@ -365,6 +366,7 @@ impl Engine {
     }
 
     /// The last part: what state or rule ask for beyond the verdict.
+    #[inline(never)]
     fn finish<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>, action: Action, carried: &Carried) -> Outcome {
         let mut action = action;
         let mut out = Outcome::untouched(cx.rule, *carried);
@@ -413,6 +415,7 @@ impl Engine {
     }
 
     /// Options, scrubbing, tag, priority, delay, queue: of the state, else of the rule.
+    #[inline(never)]
     fn apply<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>, action: Action, out: &mut Outcome) -> Action {
         let mut action = action;
         let wishes = match cx.state.and_then(|s| self.table.get(s)) {
@@ -447,6 +450,7 @@ impl Engine {
     }
 
     /// Where the state sends the packet, if anywhere.
+    #[inline(never)]
     fn send_to<H: Host>(&self, cx: &Cx<'_, '_, H>) -> Option<SendTo> {
         let s = self.table.get(cx.state?)?;
         let e = self.table.ext(s)?;
@@ -462,6 +466,7 @@ impl Engine {
 
     /// Counts the packet at its interface, rule, anchor, state, source nodes, match rules and tables
     /// (`pf_counters_inc`).
+    #[inline(never)]
     fn count<H: Host>(&mut self, cx: &Cx<'_, '_, H>, action: Action) {
         let (pd, len) = (&*cx.pd, cx.pd.tot_len);
         self.ifaces.count(pd.iface, pd.af, pd.dir, action == Action::Pass, len);

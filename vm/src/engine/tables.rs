@@ -151,16 +151,9 @@ impl TableSet {
                 if self.names.len() == self.names.capacity() {
                     self.names.try_reserve(16).map_err(|_| err)?;
                 }
-                self.names.push(Named {
-                    path: copy(path)?,
-                    name: copy(name)?,
-                    slot,
-                    flags,
-                    referenced: false,
-                    active: false,
-                    dynamic: false,
-                    cleared: 0,
-                });
+                let (path, name) = (copy(path)?, copy(name)?);
+                let (referenced, active, dynamic, cleared) = (false, false, false, 0);
+                push(&mut self.names, Named { path, name, slot, flags, referenced, active, dynamic, cleared });
                 self.names.len().saturating_sub(1)
             }
         };

@@ -94,6 +94,7 @@ impl Engine {
     }
 
     /// A rule lets the packet pass: tag, options, limits, state, translation.
+    #[inline(never)]
     fn pass<H: Host>(
         &mut self,
         cx: &mut Cx<'_, '_, H>,
@@ -149,6 +150,7 @@ impl Engine {
     }
 
     /// Applies what a rule translates, if anything. `false`: no translation can be had.
+    #[inline(never)]
     fn translate_by<H: Host>(
         &mut self,
         cx: &mut Cx<'_, '_, H>,
@@ -261,6 +263,7 @@ impl Engine {
     }
 
     /// Rewrites the packet that made a state.
+    #[inline(never)]
     fn rewrite_first<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>, map: Option<&IcmpMap>) -> Action {
         let Some(slot) = cx.state else { return Action::Drop };
         if !self.table.get(slot).is_some_and(|s| s.translated()) {
@@ -286,6 +289,7 @@ impl Engine {
     }
 
     /// The log records due when a rule decides: for itself, and for each log(matches) rule before it.
+    #[inline(never)]
     fn log_rules<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>, rule: &Rule) {
         let (place, anchor) = (cx.rule, cx.anchor);
         if rule.log != LogFlags(0) {
@@ -302,6 +306,7 @@ impl Engine {
     }
 
     /// `block return`: a reset or an ICMP error.
+    #[inline(never)]
     fn return_block<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>, rule: &Rule) {
         if cx.pd.fragment || rule.returns == Return::Drop {
             return;

@@ -183,6 +183,7 @@ impl Engine {
     }
 
     /// Drops for a reason that is counted and shown.
+    #[inline(never)]
     pub(super) fn refuse<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>, reason: DropReason) -> Action {
         self.counters.reason(reason);
         cx.reason = reason;

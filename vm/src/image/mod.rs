@@ -276,6 +276,7 @@ impl<'a> Image<'a> {
     ///
     /// # Errors
     /// What is wrong with it, and where.
+    #[inline(never)]
     pub fn parse(bytes: &'a [u8]) -> Result<Self, ImageError> {
         let image = Self::split(bytes)?;
         check::check(&image)?;

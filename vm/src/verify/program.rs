@@ -87,6 +87,7 @@ impl Program {
     ///
     /// # Errors
     /// The first reason to refuse it.
+    #[inline(never)]
     pub fn verify(image: &Image<'_>, budget: u32) -> Result<Self, Reject> {
         let rules = collect(image.count(Section::Rules), image.rules())?;
         let rulesets = collect(image.count(Section::Rulesets), image.rulesets())?;

@@ -8,6 +8,7 @@
 //!
 //! **Invariant:** a structure that NDIS hands over is read within its `Header.Size` only.
 
+pub mod boxed;
 pub mod code;
 pub mod code_im;
 pub mod layout;

@@ -59,8 +59,13 @@ impl Slots {
         let mut slots = Self { free: Locked::new(free), all: 0, bytes };
         for _ in 0..count {
             match Slot::new(os, module, pool, bytes, front) {
-                // Cannot grow: room for `count` was reserved.
-                Some(slot) => slots.free.get_mut().push(slot),
+                Some(slot) => {
+                    // Cannot grow: room for `count` was reserved.
+                    let free = slots.free.get_mut();
+                    if free.len() < free.capacity() {
+                        free.push(slot);
+                    }
+                }
                 None => {
                     slots.free(os);
                     return None;

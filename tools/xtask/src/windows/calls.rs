@@ -1,8 +1,8 @@
 //! Who calls whom in a linked image, and how much stack that takes.
 //!
 //! Functions begin where the linker's map names something in an executable section. A function refers to another when
-//! a 32-bit distance in its bytes (x64), or a branch (ARM64), ends exactly at its beginning, or at a constant that holds its
-//! address among others (a table of methods). That finds every direct call, and calls through tables by those who name the
+//! a jump, a call or an address in its bytes ends exactly at its beginning, or (x64) at a constant that holds its address
+//! among others: a table of methods. That finds every direct call, and calls through tables by those who name the
 //! table; the handlers the system calls are entries, and to name one is not to call it.
 
 use std::collections::BTreeMap;
@@ -83,21 +83,29 @@ impl Loaded<'_> {
 }
 
 impl Calls {
-    /// Reads them: names by where they begin, stack by the same.
-    pub(crate) fn read(image: &Loaded<'_>, names: &[(u32, &str)], frames: &BTreeMap<u32, u32>) -> Self {
+    /// Reads them: names by where they begin; stack, and where a function ends, by the same. A function without a name is
+    /// one nonetheless.
+    pub(crate) fn read(image: &Loaded<'_>, names: &[(u32, &str)], frames: &BTreeMap<u32, (u32, u32)>) -> Self {
         let within =
             |at: u32| image.code.iter().any(|(from, bytes)| at >= *from && ((at - from) as usize) < bytes.len());
+        let mut all: BTreeMap<u32, &str> = frames.keys().map(|begin| (*begin, "")).collect();
+        all.extend(names.iter().rev().filter(|(at, _)| within(*at)).copied());
         let mut functions: Vec<Function> = Vec::new();
-        for (begin, name) in names.iter().filter(|(at, _)| within(*at)) {
-            if functions.last().is_none_or(|f| f.begin != *begin) {
-                let frame = frames.get(begin).copied().unwrap_or(0);
-                functions.push(Function { begin: *begin, name: readable(name), frame, calls: Vec::new() });
-            }
+        for (begin, name) in all {
+            let frame = frames.get(&begin).map_or(0, |(frame, _)| *frame);
+            let before = functions.last().map_or("", |f| f.name.as_str());
+            let name = if name.is_empty() {
+                format!("? behind {}", before.trim_start_matches("? behind "))
+            } else {
+                readable(name)
+            };
+            functions.push(Function { begin, name, frame, calls: Vec::new() });
         }
         let starts: BTreeMap<u32, usize> = functions.iter().enumerate().map(|(n, f)| (f.begin, n)).collect();
         for n in 0..functions.len() {
             let begin = functions[n].begin;
-            let end = functions.get(n + 1).map_or(u32::MAX, |f| f.begin);
+            let next = functions.get(n + 1).map_or(u32::MAX, |f| f.begin);
+            let end = frames.get(&begin).map_or(next, |(_, end)| (*end).min(next));
             let mut calls = references(image, begin, end, &starts);
             calls.sort_unstable();
             calls.dedup();
@@ -197,12 +205,17 @@ fn references(image: &Loaded<'_>, begin: u32, end: u32, starts: &BTreeMap<u32, u
         }
         return out;
     }
-    for (n, four) in (0_u32..).zip(own.windows(4)) {
-        let by = i32::from_le_bytes([four[0], four[1], four[2], four[3]]);
-        let to = (begin + n + 4).wrapping_add_signed(by);
-        match starts.get(&to) {
-            Some(function) => out.push(*function),
-            None => out.extend(methods(image, to, starts)),
+    for (n, bytes) in (3_u32..).zip(own.windows(7)) {
+        let [first, second, third, a, b, c, d] = *bytes else { continue };
+        let to = (begin + n + 4).wrapping_add_signed(i32::from_le_bytes([a, b, c, d]));
+        // call, jmp; jcc; lea reg, [rip + distance].
+        let jumps = matches!(third, 0xe8 | 0xe9) || second == 0x0f && third & 0xf0 == 0x80;
+        let names = first & 0xf8 == 0x48 && second == 0x8d && third & 0xc7 == 5;
+        if jumps || names {
+            out.extend(starts.get(&to));
+        }
+        if names {
+            out.extend(methods(image, to, starts));
         }
     }
     out
@@ -235,9 +248,12 @@ mod tests {
             let by = to - (0x1000 + i32::try_from(at).unwrap() + 4);
             code[at..at + 4].copy_from_slice(&by.to_le_bytes());
         };
-        code[0] = 0xe8;
-        distance(&mut code, 1, 0x1040);
-        distance(&mut code, 9, 0x2000);
+        code[2] = 0xe8;
+        distance(&mut code, 3, 0x1040);
+        code[7..10].copy_from_slice(&[0x4c, 0x8d, 0x05]);
+        distance(&mut code, 10, 0x2000);
+        // Neither a jump nor a name: the same distance in another instruction.
+        distance(&mut code, 20, 0x10c0);
         let mut data = Vec::new();
         for word in [0_u64, 16, 8, 0x1_4000_1080, 7] {
             data.extend(word.to_le_bytes());
@@ -252,7 +268,12 @@ mod tests {
             Loaded { code: vec![(0x1000, &code)], data: vec![(0x2000, &data)], base: 0x1_4000_0000, x64: true };
         let names =
             [(0x1000, "_ZN5planb3sys9callbacks4sendE"), (0x1040, "panics"), (0x1080, "method"), (0x10c0, "else")];
-        let frames = BTreeMap::from([(0x1000, 100), (0x1040, 30), (0x1080, 50), (0x10c0, 9000)]);
+        let frames = BTreeMap::from([
+            (0x1000, (100, 0x1020)),
+            (0x1040, (30, 0x1050)),
+            (0x1080, (50, 0x1090)),
+            (0x10c0, (9000, 0x10d0)),
+        ]);
         let calls = Calls::read(&loaded, &names, &frames);
         assert_eq!(calls.0[0].calls, [1, 2]);
         assert_eq!(calls.packets(), [true, true, true, false]);

@@ -19,8 +19,17 @@ const STACK: u32 = 4096;
 /// Stack of all functions on a way down from a handler.
 const DEEPEST: u32 = 12 * 1024;
 /// What names and texts of a panic have in them.
-const PANICS: &[&str] =
-    &["rust_begin_unwind", "panicking", "panic_fmt", "unwrap_failed", "handle_alloc_error", "capacity_overflow"];
+const PANICS: &[&str] = &[
+    "rust_begin_unwind",
+    "panicking",
+    "panic_fmt",
+    "unwrap_failed",
+    "handle_alloc_error",
+    "handle_error",
+    "grow_one",
+    "do_reserve_and_handle",
+    "capacity_overflow",
+];
 /// Texts that stand in an image with a panic only: the places in our files where one begins among them.
 const PANIC_TEXTS: &[&[u8]] = &[
     b"panicked at",
@@ -122,19 +131,25 @@ impl<'b> Image<'b> {
         }
     }
 
-    /// Bytes of stack by where a function begins. Functions without unwind data take none.
-    fn frames(&self, x64: bool) -> Result<BTreeMap<u32, u32>, Failure> {
+    /// Bytes of stack, and where it ends, by where a function begins. Functions without unwind data take none.
+    fn frames(&self, x64: bool) -> Result<BTreeMap<u32, (u32, u32)>, Failure> {
         let (rva, length) = self.directory(3)?;
         let first = self.at(rva)?;
         let mut out = BTreeMap::new();
         for entry in (first..first + place(length)).step_by(if x64 { 12 } else { 8 }) {
             let word = |n: usize| number(self.bytes, entry + 4 * n, 4);
-            let frame = match (x64, word(1)?) {
-                (true, _) => unwind::x64(self.bytes, self.at(word(2)?)?)?,
-                (false, packed) if packed & 3 != 0 => unwind::arm64_packed(packed),
-                (false, unwind) => unwind::arm64(self.bytes, self.at(unwind)?)?,
+            let (begin, second) = (word(0)?, word(1)?);
+            let known = if x64 {
+                (unwind::x64(self.bytes, self.at(word(2)?)?)?, second)
+            } else {
+                // The length in instructions: of a packed record 11 bits, else 18 of the record's first word.
+                let (from, bits) =
+                    if second & 3 == 0 { (number(self.bytes, self.at(second)?, 4)?, 18) } else { (second >> 2, 11) };
+                let end = begin + 4 * (from & ((1 << bits) - 1));
+                let code = self.bytes.get(self.at(begin)?..self.at(end - 4)? + 4).unwrap_or_default();
+                (unwind::arm64(code), end)
             };
-            out.insert(word(0)?, frame);
+            out.insert(begin, known);
         }
         Ok(out)
     }

@@ -1,6 +1,6 @@
-//! Bytes of stack a function takes, read from its unwind record.
+//! Bytes of stack a function takes, read from its unwind record (x64) or its first instructions (ARM64).
 //!
-//! Source: "x64 exception handling" and "ARM64 exception handling" of Microsoft's documentation.
+//! Source: "x64 exception handling" of Microsoft's documentation; the Arm architecture's encodings.
 
 use super::image::{number, place};
 use super::run::Failure;
@@ -38,63 +38,33 @@ pub(crate) fn x64(bytes: &[u8], unwind: usize) -> Result<u32, Failure> {
     Ok(frame)
 }
 
-/// By the second word of an ARM64 function's entry, when the record is packed in it.
-pub(crate) const fn arm64_packed(word: u32) -> u32 {
-    (word >> 23) * 16
-}
+/// Instructions a function of ARM64 makes room in, at most.
+const PROLOGUE: usize = 40;
 
-/// By an ARM64 unwind record.
-pub(crate) fn arm64(bytes: &[u8], unwind: usize) -> Result<u32, Failure> {
-    let header = number(bytes, unwind, 4)?;
-    let (mut epilogs, mut words, mut at) = (header >> 22 & 31, header >> 27, unwind + 4);
-    if epilogs == 0 && words == 0 {
-        let more = number(bytes, at, 4)?;
-        (epilogs, words, at) = (more & 0xffff, more >> 16 & 0xff, at + 4);
+/// By the first instructions of a function of ARM64: registers saved in front of the stack, room made. What is made behind
+/// the place of the frame pointer is not in the unwind record; that of more than 4 KiB goes through `__chkstk`.
+pub(crate) fn arm64(code: &[u8]) -> u32 {
+    let (mut frame, mut pages) = (0, 0);
+    for word in code.as_chunks::<4>().0.iter().take(PROLOGUE) {
+        let word = u32::from_le_bytes(*word);
+        if word & 0xff80_03ff == 0xd100_03ff {
+            // sub sp, sp, #n, perhaps shifted.
+            frame += (word >> 10 & 0xfff) << if word >> 22 & 1 == 1 { 12 } else { 0 };
+        } else if word & 0xffc0_03e0 == 0xa980_03e0 || word & 0xffc0_03e0 == 0x6d80_03e0 {
+            // stp a, b, [sp, #-n]!
+            frame += 8 * ((word >> 15).wrapping_neg() & 0x7f);
+        } else if word & 0xffe0_0fe0 == 0xf800_0fe0 {
+            // str a, [sp, #-n]!
+            frame += (word >> 12).wrapping_neg() & 0x1ff;
+        } else if word & 0xffe0_001f == 0xd280_000f {
+            // mov x15, #n: room in units of 16 bytes, for __chkstk.
+            pages = word >> 5 & 0xffff;
+        } else if word == 0xcb2f_73ff {
+            // sub sp, sp, x15, uxtx #4
+            frame += pages * 16;
+        }
     }
-    // With the E bit set the epilog is described in the header, and no scopes follow.
-    let scopes = if header >> 21 & 1 == 1 { 0 } else { epilogs };
-    let (mut at, end) = (at + 4 * place(scopes), at + 4 * place(scopes) + 4 * place(words));
-    let mut frame = 0;
-    while at < end {
-        let code = number(bytes, at, 1)?;
-        let next = |count| number(bytes, at + 1, count);
-        let low = |mask: u32, second: u32| ((second & mask) + 1) * 8;
-        at += match code {
-            0x00..=0x1f => {
-                frame += code * 16;
-                1
-            }
-            0x20..=0x3f => {
-                frame += (code & 31) * 8;
-                1
-            }
-            0x40..=0x7f | 0xe1 | 0xe3 | 0xe6..=0xff => 1,
-            0x80..=0xbf => {
-                frame += ((code & 63) + 1) * 8;
-                1
-            }
-            0xc0..=0xc7 => {
-                frame += ((code & 7) << 8 | next(1)?) * 16;
-                2
-            }
-            0xcc..=0xcf | 0xda | 0xdb => {
-                frame += low(63, next(1)?);
-                2
-            }
-            0xd4 | 0xd5 | 0xde => {
-                frame += low(31, next(1)?);
-                2
-            }
-            0xe0 => {
-                let high_first = [next(1)?, number(bytes, at + 2, 1)?, number(bytes, at + 3, 1)?];
-                frame += high_first.iter().fold(0, |n, b| n << 8 | b) * 16;
-                4
-            }
-            0xe4 | 0xe5 => break,
-            _ => 2,
-        };
-    }
-    Ok(frame)
+    frame
 }
 
 #[cfg(test)]
@@ -111,12 +81,11 @@ mod tests {
     }
 
     #[test]
-    fn an_arm64_record_adds_up() {
-        assert_eq!(arm64_packed(3 << 23 | 1), 48);
-        // One word of codes: alloc_m 0x800 bytes, save_fplr_x of 16, end.
-        let header = 1_u32 << 27 | 1 << 21;
-        let mut record = header.to_le_bytes().to_vec();
-        record.extend([0xc0, 0x80, 0x81, 0xe4]);
-        assert_eq!(arm64(&record, 0), Ok(0x80 * 16 + 16));
+    fn an_arm64_prologue_adds_up() {
+        let code = |words: &[u32]| words.iter().flat_map(|w| w.to_le_bytes()).collect::<Vec<_>>();
+        // stp x19, x20, [sp, #-96]!; stp x29, x30, [sp, #80]; add x29, sp, #80; sub sp, sp, #2000
+        assert_eq!(arm64(&code(&[0xa9ba_53f3, 0xa905_7bfd, 0x9101_43fd, 0xd11f_43ff])), 2096);
+        // str x30, [sp, #-16]!; sub sp, sp, #1, lsl #12; mov x15, #0x100; sub sp, sp, x15, uxtx #4
+        assert_eq!(arm64(&code(&[0xf81f_0ffe, 0xd140_07ff, 0xd280_200f, 0xcb2f_73ff])), 16 + 4096 + 4096);
     }
 }

@@ -72,8 +72,9 @@ unsafe impl GlobalAlloc for Heap {
         if at.is_null() {
             return at;
         }
-        let first = at.wrapping_add(NOTE);
-        let aligned = first.wrapping_add(first.align_offset(layout.align()));
+        // An alignment is a power of two; `align_offset` would ask whether it is.
+        let mask = layout.align() - 1;
+        let aligned = at.map_addr(|at| at.wrapping_add(NOTE + mask) & !mask);
         // SAFETY: the word before the aligned address lies behind the beginning.
         unsafe { aligned.cast::<*mut u8>().sub(1).write_unaligned(at) };
         aligned

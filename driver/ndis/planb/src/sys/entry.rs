@@ -85,6 +85,7 @@ const fn string(s: UNICODE_STRING) -> UnicodeString {
 }
 
 /// What NDIS is told of this filter.
+#[inline(never)]
 fn characteristics() -> FilterCharacteristics {
     FilterCharacteristics {
         header: Header { kind: TYPE_FILTER_DRIVER, revision: 2, size: size::FILTER_CHARACTERISTICS },
@@ -148,6 +149,7 @@ pub unsafe extern "C" fn driver_entry(object: *mut DRIVER_OBJECT, path: *mut UNI
 }
 
 /// Makes the driver. `false`, with nothing kept, when there is no room.
+#[inline(never)]
 fn fill(settings: &Settings) -> bool {
     let Some(platform) = Windows::new() else { return false };
     let Ok(gateway) = Gateway::new(platform, settings.boot) else { return false };
@@ -170,6 +172,7 @@ fn empty() {
 }
 
 /// Registers filter and device, or neither.
+#[inline(never)]
 fn register(object: *mut DRIVER_OBJECT) -> Status {
     let mut characteristics = characteristics();
     let mut handle = Handle::NONE;
