@@ -1,5 +1,6 @@
 //! The judge of the driver: the edge over the filter, and what holds before the first load.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use pfdriver::edge::count::Why;
@@ -40,7 +41,7 @@ pub struct Gateway<P> {
     /// The edge.
     pub edge: Edge,
     /// The filter.
-    pub filter: Filter<P>,
+    pub filter: Box<Filter<P>>,
     /// What holds before the first load.
     pub boot: Boot,
     /// Next hops the filter asked for.
@@ -70,7 +71,7 @@ impl<P: Platform> Gateway<P> {
         edge.finish = Finish::Edge;
         let memory = OutOfMemory { what: "the engine", count: 1 };
         let engine = boxed(memory, || Engine::new(limits, &mut platform))?;
-        let filter = Filter::over(engine, limits, facts, platform)?;
+        let filter = boxed(memory, || Filter::over(engine, limits, facts, platform))?;
         let room = filled("fragments", u32::try_from(ROOM).unwrap_or(u32::MAX), 0)?;
         Ok(Self { edge, filter, boot, neighbours: Neighbourhood::new()?, room })
     }

@@ -27,7 +27,7 @@ pub const BATCH: usize = 32;
 /// Bytes of a frame the edge may write to: its header and what the engine wants of the packet.
 pub const WINDOW: usize = LONGEST + Packet::WINDOW;
 /// Pieces of a frame behind the window that are lent as they are; a frame of more is gathered first.
-const PIECES: usize = 8;
+const PIECES: usize = 6;
 /// Bytes of the largest frame that is gathered.
 const GATHERED: usize = LARGE_BYTES as usize;
 

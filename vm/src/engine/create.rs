@@ -119,6 +119,7 @@ pub struct Making<'m> {
 
 /// Wire and stack key of a packet's state to be.
 #[must_use]
+#[inline(never)]
 pub fn keys(pd: &PacketDesc, target: &[u8; 16]) -> (StateKey, StateKey) {
     let (src, dst) = neighbour(pd, target);
     let seen = StateKey::of_packet(pd.af, pd.proto, pd.dir, (src, pd.sport), (dst, pd.dport));

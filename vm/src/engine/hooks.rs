@@ -90,6 +90,7 @@ impl Engine {
     }
 
     /// `reassemble tcp`: the first segment.
+    #[inline(never)]
     pub(super) fn scrub_first<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>, slot: u32) -> Scrubbed {
         let wanted = self.table.get(slot).is_some_and(|s| s.flags.has(StateFlags::SCRUB_TCP));
         if cx.pd.proto != proto::TCP || !wanted {

@@ -17,6 +17,7 @@ use crate::state::tcp::seq_geq;
 
 /// The sixteen bytes after an ICMPv6 header, which name a target or a group; zeros where there are none.
 #[must_use]
+#[inline(never)]
 pub fn target_of(pkt: &Packet<'_>, pd: &PacketDesc) -> [u8; 16] {
     if pd.proto != proto::ICMPV6 || pd.hdrlen < 24 {
         return [0; 16];

@@ -154,7 +154,7 @@ impl Engine {
     }
 
     /// The records due when all is done: of a state's `log (all)`, and of what is recorded whatever the rules say.
-    #[inline]
+    #[inline(never)]
     pub(super) fn log_last<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>) {
         if !cx.log_forced && cx.log == LogFlags(0) {
             return;

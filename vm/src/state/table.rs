@@ -285,6 +285,7 @@ impl StateTable {
     }
 
     /// Stores a record and its extension, not yet to be found by any key. `None` when the table is full.
+    #[inline(never)]
     pub fn take(&mut self, mut state: State, ext: Option<StateExt>) -> Option<u32> {
         if self.states.used() >= self.limit {
             return None;
@@ -356,6 +357,7 @@ impl StateTable {
     }
 
     /// Ends the insertion of a state whose keys are attached: it is counted and takes its place in the order.
+    #[inline(never)]
     pub fn settle(&mut self, slot: u32) {
         let (last, id) = (self.last, self.next_id);
         self.next_id = self.next_id.wrapping_add(1);
