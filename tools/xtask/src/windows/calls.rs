@@ -7,9 +7,11 @@
 
 use std::collections::BTreeMap;
 
-/// What the system calls: the last part of a function's path, or its exported name.
-const ENTRIES: &[&str] = &["DriverEntry", "callbacks", "dispatch", "tick", "unload", "cancelled", "woken"];
-/// Handlers that packets come through, below `callbacks`.
+/// What the system calls, besides handlers and `DriverEntry`: the last part of a function's path.
+const ENTRIES: &[&str] = &["dispatch", "tick", "unload", "cancelled", "woken"];
+/// Modules of handlers: of the filter; of the intermediate driver.
+const HANDLERS: &[&str] = &["callbacks", "miniport", "protocol"];
+/// Handlers that packets come through.
 const PACKETS: &[&str] = &["send", "send_complete", "receive", "give_back"];
 /// Words of a table of methods looked through at most.
 const TABLE: usize = 64;
@@ -47,14 +49,14 @@ pub(crate) fn readable(symbol: &str) -> String {
 fn is_entry(name: &str) -> bool {
     let mut parts = name.rsplit("::");
     let (last, before) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-    name.contains("::sys::") && (ENTRIES.contains(&last) || before == "callbacks") || name == "DriverEntry"
+    name.contains("::sys::") && (ENTRIES.contains(&last) || HANDLERS.contains(&before)) || name == "DriverEntry"
 }
 
 /// Whether packets come in here.
 fn takes_packets(name: &str) -> bool {
     let mut parts = name.rsplit("::");
     let (last, before) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-    before == "callbacks" && PACKETS.contains(&last)
+    HANDLERS.contains(&before) && PACKETS.contains(&last)
 }
 
 /// All of an image's functions.
