@@ -224,20 +224,22 @@ impl<P: Platform> Filter<P> {
     /// [`OutOfMemory`].
     pub fn new(limits: &Limits, facts: HostFacts, mut platform: P) -> Result<Self, OutOfMemory> {
         let engine = Box::new(Engine::new(limits, &mut platform)?);
-        Self::over(engine, limits, facts, platform)
+        let mut filter = Self::over(engine, facts, platform)?;
+        filter.begin(limits)?;
+        Ok(filter)
     }
 
-    /// The same over an engine that was made with room for `limits`. An engine is large: a host with a small stack, or
-    /// whose memory may run out, makes it where it is to stay.
+    /// The same over an engine that was made, but for what [`Filter::begin`] does. Both are large: a host with a small stack,
+    /// or whose memory may run out, makes them where they are to stay.
     ///
     /// # Errors
     /// [`OutOfMemory`].
     #[inline(never)]
-    pub fn over(engine: Box<Engine>, limits: &Limits, facts: HostFacts, platform: P) -> Result<Self, OutOfMemory> {
+    pub fn over(engine: Box<Engine>, facts: HostFacts, platform: P) -> Result<Self, OutOfMemory> {
         let now = platform.now_ms();
         let switched = (now, platform.wall_seconds());
         let (outbox, log) = (Outbox::new(OUTBOX)?, Log::new(CAPACITY)?);
-        let mut filter = Self {
+        Ok(Self {
             engine,
             facts,
             platform,
@@ -253,15 +255,22 @@ impl<P: Platform> Filter<P> {
             log,
             trace: Trace::default(),
             about: About::default(),
-        };
-        filter.engine.most = MOST;
-        filter.engine.options = Options { limits: *limits, ..default_options() };
-        filter.engine.options.hostid = filter.platform.random_u32();
-        filter.bind().map_err(|why| match why {
+        })
+    }
+
+    /// Sets the options there are without rules, with the limits its engine was made for, and binds names: to be called
+    /// once, before anything else.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
+    pub fn begin(&mut self, limits: &Limits) -> Result<(), OutOfMemory> {
+        self.engine.most = MOST;
+        self.engine.options = Options { limits: *limits, ..default_options() };
+        self.engine.options.hostid = self.platform.random_u32();
+        self.bind().map_err(|why| match why {
             LoadError::Memory(why) => why,
             LoadError::Reject(_) => OutOfMemory { what: "rules", count: 0 },
-        })?;
-        Ok(filter)
+        })
     }
 
     /// The engine, and its host.

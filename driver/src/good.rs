@@ -18,7 +18,7 @@ use pfvm::state::pool::{OutOfMemory, copied, filled, room};
 use sha2::{Digest, Sha256};
 
 use crate::control::add;
-use crate::filter::{By, Filter, How, Loading, Refused};
+use crate::filter::{By, How, Loading, Refused};
 use crate::lock::Lock;
 use crate::platform::Platform;
 
@@ -71,16 +71,34 @@ impl From<OutOfMemory> for Unfit {
 pub struct Good {
     /// Generation.
     pub generation: u64,
-    /// Who loaded what came last.
-    pub by: By,
-    /// Digest of the main program's image; zero when there is none.
-    pub digest: [u8; 32],
     /// The bytes.
     pub bytes: Vec<u8>,
 }
 
-/// The generation in force, unless it waits for its confirmation.
-pub fn settled<P: Platform, L: Lock<P>>(filter: &L) -> Option<u64> {
+/// What is in force.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// Generation.
+    pub generation: u64,
+    /// Whether it waits for its confirmation.
+    pub waits: bool,
+    /// Who loaded what came last.
+    pub by: By,
+    /// Digest of the main program's image; zero when there is none.
+    pub digest: [u8; 32],
+}
+
+/// What is in force.
+pub fn now<P: Platform, L: Lock<P>>(filter: &L) -> Now {
+    filter.with(|f| {
+        let generation = f.generation;
+        let last = f.units.iter().find(|u| u.generation == generation);
+        let digest = f.engine.main().map_or([0; 32], |main| *main.digest());
+        Now { generation, waits: f.unconfirmed().is_some(), by: last.map_or_else(By::default, |u| u.by), digest }
+    })
+}
+
+fn settled<P: Platform, L: Lock<P>>(filter: &L) -> Option<u64> {
     filter.with(|f| f.unconfirmed().is_none().then_some(f.generation))
 }
 
@@ -97,20 +115,12 @@ pub fn collect<P: Platform, L: Lock<P>>(filter: &L) -> Result<Option<Good>, OutO
         (f.checksum, programs.fold(PROGRAMS, usize::saturating_add))
     });
     let mut bytes = filled("the last good rules", u32::try_from(length).unwrap_or(u32::MAX), 0_u8)?;
-    let (mut by, mut digest, mut count, mut end) = (By::default(), [0; 32], 0_u32, PROGRAMS);
+    let (mut count, mut end) = (0_u32, PROGRAMS);
     put(&mut bytes, 0, &MAGIC);
     put(&mut bytes, BODY, &checksum);
     for at in 0_usize.. {
         let more = filter.with(|f| {
             let unit = f.units.get(at).filter(|_| f.generation == generation && f.unconfirmed().is_none())?;
-            if unit.generation == generation {
-                by = unit.by;
-            }
-            if unit.path.is_empty()
-                && let Some(main) = f.engine.main()
-            {
-                digest = *main.digest();
-            }
             if !unit.image.is_empty() {
                 count = count.saturating_add(1);
                 let length = |of: &[u8]| u32::try_from(of.len()).unwrap_or(u32::MAX).to_le_bytes();
@@ -132,7 +142,7 @@ pub fn collect<P: Platform, L: Lock<P>>(filter: &L) -> Result<Option<Good>, OutO
     put(&mut bytes, COUNT, &count.to_le_bytes());
     let sum: [u8; 32] = Sha256::digest(bytes.get(BODY..).unwrap_or_default()).into();
     put(&mut bytes, 8, &sum);
-    Ok(Some(Good { generation, by, digest, bytes }))
+    Ok(Some(Good { generation, bytes }))
 }
 
 /// Writes bytes to a place, if they end within.
@@ -191,16 +201,17 @@ pub fn read(bytes: &[u8], budget: u32) -> Result<(Vec<Loading>, [u8; 16]), Unfit
     if rest.is_empty() { Ok((programs, checksum)) } else { Err(Unfit::Damaged) }
 }
 
-/// Loads what bytes hold into a filter without rules; gives the generation, which stays 0 when there were none.
+/// Loads what bytes hold into a filter without rules; gives the generation, which stays 0 when there were none. The bytes
+/// are read and verified with nothing locked.
 ///
 /// # Errors
 /// [`Unfit`]: nothing has changed.
-pub fn load<P: Platform>(filter: &mut Filter<P>, bytes: &[u8], budget: u32) -> Result<u64, Unfit> {
+pub fn load<P: Platform, L: Lock<P>>(filter: &L, bytes: &[u8], budget: u32) -> Result<u64, Unfit> {
     let (programs, checksum) = read(bytes, budget)?;
     if programs.is_empty() {
-        return Ok(filter.generation);
+        return Ok(filter.with(|f| f.generation));
     }
     let how = How { checksum: Some(checksum), ..How::default() };
-    let (generation, _none) = filter.load(programs, how).map_err(Unfit::Refused)?;
+    let (generation, _none) = filter.with(|f| f.load(programs, how)).map_err(Unfit::Refused)?;
     Ok(generation)
 }

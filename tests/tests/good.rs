@@ -28,7 +28,7 @@ fn units(desk: &Desk) -> Vec<(Vec<u8>, Vec<u8>)> {
 }
 
 fn load(desk: &Desk, bytes: &[u8]) -> Result<u64, Unfit> {
-    good::load(&mut desk.filter.0.lock().unwrap(), bytes, 4096)
+    good::load(&desk.filter, bytes, 4096)
 }
 
 #[test]
@@ -40,9 +40,10 @@ fn what_was_kept_is_in_force_again() {
     assert_eq!(units(&after), units(&before));
     assert_eq!(units(&after)[0], (Vec::new(), image("", MAIN)));
     assert_eq!(kept(&after), bytes, "kept again it is the same");
-    let good = good::collect(&after.filter).unwrap().unwrap();
-    assert_eq!((good.generation, good.by), (1, By::default()));
-    assert_eq!(good.digest[..], image("", MAIN)[16..48]);
+    let now = good::now(&after.filter);
+    assert_eq!((now.generation, now.by, now.waits), (1, By::default(), false));
+    assert_eq!(now.digest[..], image("", MAIN)[16..48]);
+    assert_eq!(good::now(&before.filter).by, By { uid: 1000, pid: 7 });
 }
 
 #[test]
@@ -74,7 +75,7 @@ fn whatever_is_damaged_gives_no_rules() {
 fn a_program_that_does_not_verify_is_refused_though_its_digests_are_right() {
     let bytes = kept(&loaded());
     let desk = Desk::default();
-    assert_eq!(good::load(&mut desk.filter.0.lock().unwrap(), &bytes, 1), Err(Unfit::Program));
+    assert_eq!(good::load(&desk.filter, &bytes, 1), Err(Unfit::Program));
     assert!(units(&desk).is_empty());
 }
 

@@ -16,6 +16,7 @@ use pfdriver::filter::By;
 use pfdriver::lock::Lock;
 use pfdriver::platform::Platform;
 use pfvm::api::{Code, HostKind, Refusal, Request, Rights, decode, refuse};
+use pfvm::state::pool::copied;
 
 use crate::message::admit;
 use crate::sys::code::{ACCESS_DENIED, BUFFER_TOO_SMALL, CANCELLED, INVALID_PARAMETER, RESOURCES, SUCCESS, Status};
@@ -62,10 +63,7 @@ impl Message {
             return Err(INVALID_PARAMETER);
         }
         let given = buffer.get(..input).ok_or(INVALID_PARAMETER)?;
-        let mut bytes = Vec::new();
-        bytes.try_reserve_exact(input).map_err(|_| RESOURCES)?;
-        // Cannot grow: room was reserved.
-        bytes.extend_from_slice(given);
+        let bytes = copied("a message", given).map_err(|_| RESOURCES)?;
         buffer.fill(0);
         Ok(Self { rights, bytes })
     }
@@ -118,6 +116,12 @@ impl Device {
         let len = len.min(reply.len());
         reply.get_mut(len..).unwrap_or_default().fill(0);
         if len == 0 { (BUFFER_TOO_SMALL, 0) } else { (SUCCESS, len) }
+    }
+
+    /// The record of the log a message asks for, where its handle has a client that may ask.
+    #[must_use]
+    pub fn wants_record(&self, word: Word, message: &Message) -> Option<u64> {
+        self.control.wants_record(word.client()?, &message.bytes)
     }
 
     /// `IRP_MJ_CLEANUP`: the last handle of a file object is closed. Its client goes, and its tickets.

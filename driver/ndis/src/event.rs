@@ -18,20 +18,17 @@ const TEXTS: usize = 4;
 pub enum What {
     /// Rules were loaded: `%2` generation, `%3` process, `%4` user, `%5` digest.
     Loaded = 0x6004_0001,
-    /// A load was not confirmed in time, and what it replaced is in force again: `%2` generation.
-    TakenBack = 0xA004_0002,
     /// The last good rules are in force: `%2` generation, `%3` digest.
-    LastGood = 0x6004_0003,
+    LastGood = 0x6004_0002,
     /// The last good rules could not be loaded; the policy holds: `%2` why.
-    NoLastGood = 0xE004_0004,
+    NoLastGood = 0xE004_0003,
     /// Rules were loaded but could not be kept for the next start: `%2` status.
-    NotKept = 0xA004_0005,
+    NotKept = 0xA004_0004,
 }
 
 /// Messages by their numbers, as the event viewer shows them.
-pub const MESSAGES: [(What, &str); 5] = [
+pub const MESSAGES: [(What, &str); 4] = [
     (What::Loaded, "Rules were loaded: generation %2, by process %3 of user %4; digest of the main image %5."),
-    (What::TakenBack, "A load was not confirmed in time; the rules before it are in force again as generation %2."),
     (What::LastGood, "The last good rules are in force as generation %2; digest of the main image %3."),
     (
         What::NoLastGood,

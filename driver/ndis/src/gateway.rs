@@ -71,7 +71,8 @@ impl<P: Platform> Gateway<P> {
         edge.finish = Finish::Edge;
         let memory = OutOfMemory { what: "the engine", count: 1 };
         let engine = boxed(memory, || Engine::new(limits, &mut platform))?;
-        let filter = boxed(memory, || Filter::over(engine, limits, facts, platform))?;
+        let mut filter = boxed(memory, || Filter::over(engine, facts, platform))?;
+        filter.begin(limits)?;
         let room = filled("fragments", u32::try_from(ROOM).unwrap_or(u32::MAX), 0)?;
         Ok(Self { edge, filter, boot, neighbours: Neighbourhood::new()?, room })
     }
@@ -98,6 +99,7 @@ impl<P: Platform + Send> Judge for Gateway<P> {
         self.edge.ports.remove(port);
     }
 
+    #[inline(never)]
     fn frame<S: Sink>(&mut self, entry: Entry, lent: Lent<'_>, offload: Offload, sink: &mut S) -> Fate {
         if self.boot != Boot::Pass && self.filter.generation == 0 && !is_arp(&lent) {
             return Fate::Drop(Why::Filter);

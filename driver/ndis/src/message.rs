@@ -17,6 +17,8 @@ const fn control_code(function: u32, access: u32) -> u32 {
 
 /// A message by someone who may look (`FILE_READ_ACCESS`).
 pub const ASK: u32 = control_code(0x801, 1);
+/// A request for log records by someone who may look, which waits until there is one.
+pub const WAIT: u32 = control_code(0x803, 1);
 /// A message by someone who may change things (`FILE_READ_ACCESS | FILE_WRITE_ACCESS`).
 pub const TELL: u32 = control_code(0x802, 3);
 
@@ -35,7 +37,7 @@ pub const SDDL: &str = "D:P(A;;GA;;;SY)(A;;GA;;;BA)";
 /// The status it is completed with: not one of the codes, no message, one too long, or no room for any answer.
 pub fn admit(code: u32, input: usize, output: usize) -> Result<Rights, Status> {
     let rights = match code {
-        ASK => Rights::Read,
+        ASK | WAIT => Rights::Read,
         TELL => Rights::Write,
         _ => return Err(INVALID_DEVICE_REQUEST),
     };
@@ -54,7 +56,7 @@ mod tests {
 
     #[test]
     fn codes_say_who_may_use_them() {
-        assert_eq!((ASK, TELL), (0x0012_6004, 0x0012_E008));
+        assert_eq!((ASK, WAIT, TELL), (0x0012_6004, 0x0012_600C, 0x0012_E008));
         assert_eq!((admit(ASK, 1, 1), admit(TELL, MAX_MESSAGE, 1)), (Ok(Rights::Read), Ok(Rights::Write)));
         assert_eq!(admit(TELL ^ 3, 1, 1), Err(INVALID_DEVICE_REQUEST));
         assert_eq!(admit(ASK, 0, 1), Err(INVALID_PARAMETER));

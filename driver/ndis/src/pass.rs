@@ -114,8 +114,10 @@ fn facts(side: Side, list: &List, frame: &[u8], length: usize) -> Offload {
             facts.meta.segments = match offload::joined(list) {
                 Joined::One => Segments::One,
                 // The size of one is not said: that of all but the last, at most.
-                Joined::Tcp { count } => Segments::Tcp { mss: narrow(data(frame, length).div_ceil(count)) },
-                Joined::Udp { size: 0, count } => Segments::Udp { size: narrow(data(frame, length).div_ceil(count)) },
+                Joined::Tcp { count } => Segments::Tcp { mss: narrow(data(frame, length).div_ceil(count.max(1))) },
+                Joined::Udp { size: 0, count } => {
+                    Segments::Udp { size: narrow(data(frame, length).div_ceil(count.max(1))) }
+                }
                 Joined::Udp { size, .. } => Segments::Udp { size: narrow(size) },
             };
             facts

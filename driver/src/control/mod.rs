@@ -30,7 +30,7 @@ use pfvm::api::{
 use pfvm::engine::load::LoadError;
 use pfvm::state::pool::OutOfMemory;
 
-use crate::filter::{By, Refused};
+use crate::filter::{By, Filter, Refused};
 use crate::lock::Lock;
 use crate::platform::Platform;
 
@@ -137,6 +137,16 @@ impl Control {
     #[must_use]
     pub fn clients(&self) -> usize {
         self.clients.len()
+    }
+
+    /// The record a message asks the log for, when it does and its client may ask.
+    #[must_use]
+    pub fn wants_record(&self, client: u32, message: &[u8]) -> Option<u64> {
+        let _may = self.clients.iter().find(|c| c.id == client && c.greeted && c.rights > Rights::None)?;
+        match decode(message) {
+            Ok(Request::Log { cursor }) => Some(cursor),
+            _ => None,
+        }
     }
 
     /// Answers a message; gives the length of the reply. It is 0 only when the buffer cannot even hold a refusal.
@@ -263,6 +273,15 @@ impl Control {
                 ifaces::set_facts(&bytes, reply, filter)
             }
         }
+    }
+}
+
+/// A page of the log from a record on, as [`Request::Log`] is answered: for hosts whose readers wait for records. Gives
+/// the length of the reply.
+pub fn log_page<P: Platform>(f: &mut Filter<P>, cursor: u64, reply: &mut [u8]) -> usize {
+    match watch::log(f, cursor, reply) {
+        Ok(len) => len,
+        Err(why) => refuse(&why, reply),
     }
 }
 

@@ -16,6 +16,7 @@ impl Windows {
     /// Seeded by the system; `None` when it has no random bytes. At `PASSIVE_LEVEL`.
     #[must_use]
     pub fn new() -> Option<Self> {
+        nt::find_clock();
         let mut seed = [0; 32];
         nt::random(&mut seed).then(|| Self { stream: Stream::new(seed) })
     }

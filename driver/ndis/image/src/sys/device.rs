@@ -5,20 +5,20 @@
 //!
 //! IRQL: `PASSIVE_LEVEL`. Locks: control's own, a dispatcher object, then for parts of a request the filter's.
 
-use alloc::vec::Vec;
 use core::cell::UnsafeCell;
 
-use pfdriver::control::Control;
 use pfdriver::filter::By;
 use pfdriver::lock::Lock;
-use pfndis::message::{DEVICE_NAME, LINK_NAME, SDDL, admit};
-use pfndis::sys::code::{ACCESS_DENIED, BUFFER_TOO_SMALL, FAILURE, RESOURCES, SUCCESS, Status, TYPE_DEVICE_ATTRIBUTES};
+use pfndis::device::{Device, Message, Word};
+use pfndis::message::{DEVICE_NAME, LINK_NAME, SDDL, TELL, WAIT};
+use pfndis::pending::Put;
+use pfndis::sys::code::{CANCELLED, FAILURE, PENDING, RESOURCES, SUCCESS, Status, TYPE_DEVICE_ATTRIBUTES};
 use pfndis::sys::layout::{DeviceAttributes, Handle, Header, Irp, StackLocation, UnicodeString, size};
-use pfvm::api::{HostKind, Rights};
 use wdk_sys::{DEVICE_OBJECT, IRP, KEVENT, NTSTATUS, PDRIVER_DISPATCH};
 
 use crate::platform::Windows;
 use crate::sys::ndis::{NdisDeregisterDeviceEx, NdisRegisterDeviceEx};
+use crate::sys::{boot, readers};
 use crate::wide;
 
 // The records read here are wdk-sys's, read by place: its names differ from one kit to another.
@@ -31,7 +31,7 @@ const _: () = assert!(
 );
 
 /// Steps a ruleset may take for a packet.
-const BUDGET: u32 = 4096;
+pub const BUDGET: u32 = 4096;
 /// `FILE_DEVICE_SECURE_OPEN`.
 const SECURE_OPEN: u32 = 0x100;
 /// Major functions there are.
@@ -45,7 +45,7 @@ const CONTROL: usize = 0xE;
 /// Control, behind an event that one thread at a time waits for.
 struct Desk {
     free: UnsafeCell<KEVENT>,
-    control: UnsafeCell<Control>,
+    control: UnsafeCell<Device>,
     device: UnsafeCell<Handle>,
 }
 
@@ -55,13 +55,13 @@ unsafe impl Sync for Desk {}
 static DESK: Desk = Desk {
     // SAFETY: a plain record, initialised before use.
     free: UnsafeCell::new(unsafe { core::mem::zeroed() }),
-    control: UnsafeCell::new(Control::new(HostKind::Driver, BUDGET)),
+    control: UnsafeCell::new(Device::new(BUDGET)),
     device: UnsafeCell::new(Handle::NONE),
 };
 
 impl Desk {
     /// Does something with control, alone.
-    fn with<R>(&self, f: impl FnOnce(&mut Control) -> R) -> R {
+    fn with<R>(&self, f: impl FnOnce(&mut Device) -> R) -> R {
         let event = self.free.get();
         // SAFETY: the event was initialised; at PASSIVE_LEVEL, waiting as long as it takes.
         let _waited = unsafe { wdk_sys::ntddk::KeWaitForSingleObject(event.cast(), 0, 0, 0, core::ptr::null_mut()) };
@@ -120,7 +120,7 @@ pub fn close() {
     let handle = unsafe { *DESK.device.get() };
     // SAFETY: registered once.
     unsafe { NdisDeregisterDeviceEx(handle) };
-    DESK.with(|control| *control = Control::new(HostKind::Driver, BUDGET));
+    DESK.with(|device| *device = Device::new(BUDGET));
 }
 
 /// One request.
@@ -129,71 +129,80 @@ unsafe extern "C" fn dispatch<B: Binding>(_: *mut DEVICE_OBJECT, irp: *mut IRP) 
     let request = unsafe { &mut *irp.cast::<Irp>() };
     // SAFETY: each request has a current stack location.
     let stack = unsafe { &*request.current };
-    let (status, written) = match usize::from(stack.major) {
-        CREATE | CLOSE => (SUCCESS, 0),
+    let done = match usize::from(stack.major) {
+        CREATE | CLOSE => Some((SUCCESS, 0)),
         CLEANUP => {
             leave(stack);
-            (SUCCESS, 0)
+            Some((SUCCESS, 0))
         }
-        CONTROL => message::<B>(request.buffer, stack),
-        _ => (FAILURE, 0),
+        CONTROL => message::<B>(irp, request.buffer, stack),
+        _ => Some((FAILURE, 0)),
     };
-    request.status = status;
-    request.information = written;
-    // SAFETY: completed once, here.
-    unsafe { wdk_sys::ntddk::IofCompleteRequest(irp, 0) };
+    // A request that waits may be completed already: nothing of it is looked at.
+    let Some((status, written)) = done else { return PENDING };
+    complete(irp, status, written);
     status
 }
 
-/// The number of the client a handle is, 0 for none yet.
-fn client(stack: &StackLocation) -> Option<&mut usize> {
-    // SAFETY: a request through a handle has its file object, whose second context is this driver's. Requests of one
-    // handle meet here with control's event held.
-    unsafe { stack.file.as_mut() }.map(|file| &mut file.context2)
+/// Completes a request of this driver's, once.
+pub fn complete(irp: *mut IRP, status: Status, written: usize) {
+    // SAFETY: the request is this driver's until it is completed.
+    let request = unsafe { &mut *irp.cast::<Irp>() };
+    request.status = status;
+    request.information = written;
+    // SAFETY: as above; it is the system's from here on.
+    unsafe { wdk_sys::ntddk::IofCompleteRequest(irp, 0) };
 }
 
-/// A handle is no more.
+/// What a handle keeps for the device.
+fn word(stack: &StackLocation) -> Option<&mut Word> {
+    // SAFETY: a request through a handle has its file object, whose second context is this driver's. Requests of one
+    // handle meet here with control's event held.
+    let file = unsafe { stack.file.as_mut() }?;
+    // SAFETY: a word of the device is a number.
+    Some(unsafe { &mut *(&raw mut file.context2).cast::<Word>() })
+}
+
+/// A handle is no more: its client is gone, and its readers are let go.
 fn leave(stack: &StackLocation) {
-    DESK.with(|control| {
-        if let Some(client) = client(stack) {
-            control.close(u32::try_from(*client >> 1).unwrap_or(0));
-            *client = 0;
+    DESK.with(|device| {
+        if let Some(word) = word(stack) {
+            device.cleanup(word);
         }
+        readers::close(stack.file.addr());
     });
 }
 
-/// A message and its answer.
-fn message<B: Binding>(buffer: *mut u8, stack: &StackLocation) -> (Status, usize) {
+/// A message and its answer; `None` when the request waits.
+fn message<B: Binding>(irp: *mut IRP, buffer: *mut u8, stack: &StackLocation) -> Option<(Status, usize)> {
     let sizes = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
     let (input, output) = (sizes(stack.input), sizes(stack.output));
-    let rights = match admit(stack.code, input, output) {
-        Ok(rights) => rights,
-        Err(status) => return (status, 0),
-    };
-    let Some(guard) = B::guard() else { return (FAILURE, 0) };
+    let Some(guard) = B::guard() else { return Some((FAILURE, 0)) };
     // SAFETY: a buffered request's buffer holds the longer of input and output.
     let whole = unsafe { core::slice::from_raw_parts_mut(buffer, input.max(output)) };
-    let mut copy = Vec::new();
-    if copy.try_reserve_exact(input).is_err() {
-        return (RESOURCES, 0);
-    }
-    copy.extend(whole.iter().take(input));
-    whole.fill(0);
-    let Some(reply) = whole.get_mut(..output) else { return (FAILURE, 0) };
-    DESK.with(|control| {
-        let Some(slot) = client(stack) else { return (FAILURE, 0) };
-        if *slot == 0 {
-            let Ok(new) = control.open(rights, who()) else { return (RESOURCES, 0) };
-            *slot = sizes(new) << 1 | usize::from(rights == Rights::Write);
+    let message = match Message::take(stack.code, whole, input, output) {
+        Ok(message) => message,
+        Err(status) => return Some((status, 0)),
+    };
+    DESK.with(|device| {
+        let (Some(word), Some(reply)) = (word(stack), whole.get_mut(..output)) else { return Some((FAILURE, 0)) };
+        if stack.code == WAIT
+            && let Some(cursor) = device.wants_record(*word, &message)
+        {
+            let next = guard.with(|f| f.log.count().saturating_add(1));
+            if cursor >= next {
+                return match readers::put(irp, stack.file.addr(), next) {
+                    Put::Waits => None,
+                    Put::Full => Some((RESOURCES, 0)),
+                    Put::Cancelled => Some((CANCELLED, 0)),
+                };
+            }
         }
-        if rights == Rights::Write && *slot & 1 == 0 {
-            return (ACCESS_DENIED, 0);
+        let done = device.answer(word, &message, reply, who(), &guard);
+        if stack.code == TELL {
+            boot::after(&guard);
         }
-        let id = u32::try_from(*slot >> 1).unwrap_or(0);
-        match control.handle(id, &copy, reply, &guard) {
-            0 => (BUFFER_TOO_SMALL, 0),
-            length => (SUCCESS, length.min(output)),
-        }
+        Some(done)
     })
 }
 

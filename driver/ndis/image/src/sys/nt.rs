@@ -1,5 +1,7 @@
 //! Small things of NT: strings, routines by name, time, chance, the end.
 
+use core::sync::atomic::{AtomicPtr, Ordering};
+
 use wdk_sys::UNICODE_STRING;
 
 use crate::sys::ndis::{NdisGetCurrentSystemTime, NdisGetSystemUpTimeEx};
@@ -65,12 +67,32 @@ pub fn routine(name: &str) -> *mut core::ffi::c_void {
     unsafe { wdk_sys::ntddk::MmGetSystemRoutineAddress(&raw mut name) }
 }
 
-/// Milliseconds since the system started, time asleep included: the system's tick count.
+/// `KeQueryInterruptTimePrecise`: 100 ns since the system started, time asleep included.
+type InterruptTime = unsafe extern "C" fn(*mut u64) -> u64;
+
+static CLOCK: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
+
+/// Looks the clock up. At `PASSIVE_LEVEL`, before the first time is read.
+pub fn find_clock() {
+    CLOCK.store(routine("KeQueryInterruptTimePrecise").cast(), Ordering::Release);
+}
+
+/// Milliseconds since the system started, time asleep included: the interrupt time; where a system has none that may be
+/// asked for (Windows has it since 8.1, Wine not), its tick count, which goes on likewise.
 pub fn up_time() -> u64 {
-    let mut ms = 0_i64;
+    let clock = CLOCK.load(Ordering::Acquire);
+    if clock.is_null() {
+        let mut ms = 0_i64;
+        // SAFETY: the place lives through the call; any level will do.
+        unsafe { NdisGetSystemUpTimeEx(&raw mut ms) };
+        return u64::try_from(ms).unwrap_or(0);
+    }
+    // SAFETY: the address is that of KeQueryInterruptTimePrecise, whose prototype this is.
+    let clock: InterruptTime = unsafe { core::mem::transmute(clock) };
+    let mut counter = 0;
     // SAFETY: the place lives through the call; any level will do.
-    unsafe { NdisGetSystemUpTimeEx(&raw mut ms) };
-    u64::try_from(ms).unwrap_or(0)
+    let time = unsafe { clock(&raw mut counter) };
+    time / 10_000
 }
 
 /// Seconds of 1970.
@@ -95,6 +117,5 @@ pub fn random(out: &mut [u8]) -> bool {
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     // MANUALLY_INITIATED_CRASH1 with our tag.
     // SAFETY: stops everything, whatever the state.
-    unsafe { wdk_sys::ntddk::KeBugCheckEx(0xDEAD_DEAD, u64::from(TAG), 0, 0, 0) };
-    loop {}
+    unsafe { wdk_sys::ntddk::KeBugCheckEx(0xDEAD_DEAD, u64::from(TAG), 0, 0, 0) }
 }

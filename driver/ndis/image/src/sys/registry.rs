@@ -3,6 +3,7 @@
 use pfndis::gateway::Boot;
 use wdk_sys::{HANDLE, OBJECT_ATTRIBUTES, UNICODE_STRING};
 
+use crate::sys::file::{PATH, Path};
 use crate::wide;
 
 /// `KEY_READ`.
@@ -11,14 +12,18 @@ const KEY_READ: u32 = 0x2_0019;
 const KERNEL_HANDLE: u32 = 0x40 | 0x200;
 /// `KeyValuePartialInformation`.
 const PARTIAL: i32 = 2;
+/// `REG_SZ`.
+const SZ: u32 = 1;
 /// `REG_DWORD`.
 const DWORD: u32 = 4;
 
 /// What the registry says.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Settings {
-    /// What holds before the first load (`BootPolicy`: 0 pass, 1 block). What is neither blocks.
+    /// What holds before the first load (`BootPolicy`: 0 pass, 1 block, 2 last good). What is none of these blocks.
     pub boot: Boot,
+    /// Where the last good rules lie (`LastGood`, a path as the kernel names files).
+    pub last_good: Path,
 }
 
 /// `KEY_VALUE_PARTIAL_INFORMATION` of a number.
@@ -29,6 +34,15 @@ struct Number {
     kind: u32,
     length: u32,
     value: u32,
+}
+
+/// `KEY_VALUE_PARTIAL_INFORMATION` of a text.
+#[repr(C)]
+struct Text {
+    index: u32,
+    kind: u32,
+    length: u32,
+    units: [u16; PATH],
 }
 
 /// An open key.
@@ -75,9 +89,33 @@ impl Key {
     }
 }
 
+impl Key {
+    /// A text as a path.
+    #[inline(never)]
+    fn path(&self, mut name: UNICODE_STRING) -> Option<Path> {
+        let mut text = Text { index: 0, kind: 0, length: 0, units: [0; PATH] };
+        let size = u32::try_from(size_of::<Text>()).unwrap_or(0);
+        let mut length = 0;
+        // SAFETY: name and record live through the call, at PASSIVE_LEVEL.
+        let status = unsafe {
+            wdk_sys::ntddk::ZwQueryValueKey(
+                self.0,
+                &raw mut name,
+                PARTIAL,
+                (&raw mut text).cast(),
+                size,
+                &raw mut length,
+            )
+        };
+        let units = text.units.iter().copied().take(usize::try_from(text.length / 2).unwrap_or(0));
+        (status == 0 && text.kind == SZ).then(|| Path::of(units))
+    }
+}
+
 impl Settings {
     /// Reads them. What is not there has its default.
     #[must_use]
+    #[inline(never)]
     pub fn read(path: *mut UNICODE_STRING) -> Self {
         // SAFETY: the system gives the path of the service's key, or nothing.
         let Some(path) = (unsafe { path.as_mut() }) else { return Self::default() };
@@ -85,8 +123,9 @@ impl Settings {
         let Some(parameters) = Key::open(&mut wide!("Parameters"), service.0) else { return Self::default() };
         let boot = match parameters.number(wide!("BootPolicy")) {
             None | Some(0) => Boot::Pass,
+            Some(2) => Boot::LastGood,
             Some(_) => Boot::Block,
         };
-        Self { boot }
+        Self { boot, last_good: parameters.path(wide!("LastGood")).unwrap_or_default() }
     }
 }

@@ -12,7 +12,7 @@ use pfimage::sys::device::Binding;
 use pfimage::sys::ndis::NdisGetVersion;
 use pfimage::sys::registry::Settings;
 use pfimage::sys::timer::Ticker;
-use pfimage::sys::{device, memory};
+use pfimage::sys::{boot, device, eventlog, memory, readers};
 use pfimage::wide;
 use pfndis::frames::Supply;
 use pfndis::gateway::Gateway;
@@ -189,6 +189,10 @@ pub unsafe extern "C" fn driver_entry(object: *mut DRIVER_OBJECT, path: *mut UNI
     if !fill(&settings) {
         return RESOURCES;
     }
+    eventlog::start(object);
+    if let Some(guard) = Image::guard() {
+        boot::start(&settings, &guard);
+    }
     // The timer first: a bind may come before the registration returns.
     TICKER.start(tick, core::ptr::null_mut());
     let status = register(object, path);
@@ -298,4 +302,5 @@ unsafe extern "C" fn tick(_: *mut KDPC, _: *mut c_void, _: *mut c_void, _: *mut 
     if let Some(driver) = driver() {
         driver.tick();
     }
+    readers::serve::<Image>();
 }
