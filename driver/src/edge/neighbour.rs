@@ -72,13 +72,23 @@ struct Held {
     until: u64,
 }
 
+/// A hop that is to be asked for.
+#[derive(Clone, Copy, Debug)]
+struct Wanted {
+    hop: Hop,
+    port: PortId,
+    /// The header of the frame that waits.
+    header: [u8; LONGEST],
+    len: usize,
+}
+
 /// Frames that wait.
 #[derive(Debug)]
 pub struct Waiting {
     held: Vec<Option<Held>>,
     bytes: Vec<u8>,
     /// Hops that are to be asked for.
-    wanted: Vec<Option<(PortId, Hop, [u8; LONGEST], usize)>>,
+    wanted: Vec<Option<Wanted>>,
     /// Frames that waited in vain or found no room.
     pub lost: u64,
 }
@@ -122,7 +132,7 @@ impl Neighbourhood {
     pub fn ask<S: Sink>(&mut self, now: u64, own: impl Fn(PortId, &Hop) -> Option<(Mac, Addr)>, sink: &mut S) {
         for at in 0..self.waiting.wanted.len() {
             let Some(wanted) = self.waiting.wanted.get_mut(at).and_then(Option::take) else { continue };
-            let (port, hop, header, len) = wanted;
+            let Wanted { hop, port, header, len } = wanted;
             let Some((mac, addr)) = own(port, &hop) else { continue };
             if !self.note(port, &hop, now) {
                 continue;
@@ -182,13 +192,13 @@ impl Neighbourhood {
 }
 
 /// Writes down that a hop is to be asked for, as the frame that waits for it is framed.
-fn want(wanted: &mut [Option<(PortId, Hop, [u8; LONGEST], usize)>], port: PortId, hop: &Hop, frame: &[u8]) {
+fn want(wanted: &mut [Option<Wanted>], port: PortId, hop: &Hop, frame: &[u8]) {
     let Framing::Ip { offset, .. } = framing(frame) else { return };
     let mut header = [0; LONGEST];
     copy(&mut header, frame.get(..offset).unwrap_or_default());
-    let known = wanted.iter().flatten().any(|(_, h, ..)| h == hop);
+    let known = wanted.iter().flatten().any(|w| w.hop == *hop);
     if let Some(free) = wanted.iter_mut().find(|w| w.is_none()).filter(|_| !known) {
-        *free = Some((port, *hop, header, offset.min(LONGEST)));
+        *free = Some(Wanted { hop: *hop, port, header, len: offset.min(LONGEST) });
     }
 }
 

@@ -1,5 +1,6 @@
 //! Build tasks: `cargo xtask NAME`.
 
+mod sanitize;
 mod windows;
 
 use std::process::{Command, ExitCode};
@@ -23,6 +24,11 @@ const OWN: &[(&str, &str, Own)] = &[
         "package",
         "makes the zip people install from (--x64: not for ARM64; --built: of the drivers that are built already)",
         windows::package::package,
+    ),
+    (
+        "sanitize",
+        "the driver over the mock under AddressSanitizer, then under Miri where that is installed (--address, --miri: one alone)",
+        sanitize::sanitize,
     ),
 ];
 
