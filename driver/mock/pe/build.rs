@@ -15,8 +15,12 @@ fn main() -> std::io::Result<()> {
     for argument in ARGUMENTS {
         println!("cargo::rustc-link-arg-bins={argument}");
     }
-    println!("cargo::rerun-if-changed=src/exports.rs");
-    for line in std::fs::read_to_string("src/exports.rs")?.lines() {
+    let mut source = String::new();
+    for file in ["src/exports.rs", "src/im.rs"] {
+        println!("cargo::rerun-if-changed={file}");
+        source += &std::fs::read_to_string(file)?;
+    }
+    for line in source.lines() {
         if let Some((_, after)) = line.split_once("extern \"C\" fn Ndis")
             && let Some((name, _)) = after.split_once('(')
         {

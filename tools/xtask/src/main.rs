@@ -17,7 +17,7 @@ const OWN: &[(&str, &str, Own)] = &[
     ),
     (
         "wine",
-        "runs the built planb.sys under Wine and compares it with pfsim (a number: so many rounds)",
+        "runs the built drivers under Wine and compares them with pfsim (a number: so many rounds; --drivers: nothing else)",
         windows::wine::prove,
     ),
     (

@@ -7,7 +7,7 @@ use pfndis::sys::layout::{
 
 use crate::nt::{self, Dispatch, DriverObject, Irp, Wide, zeroed};
 use crate::orders;
-use crate::state::{Place, handle, module, pieces, with};
+use crate::state::{MAKER, Place, handle, module, pieces, with};
 
 const SUCCESS: i32 = 0;
 const PENDING: i32 = 0x103;
@@ -62,6 +62,25 @@ pub unsafe extern "C" fn NdisFRegisterFilterDriver(
     if filter.header.size != 224 || filter.header.revision != 2 || filter.attach.is_none() || filter.pause.is_none() {
         return FAILURE;
     }
+    let status = unsafe { open_mock(driver) };
+    if status != SUCCESS {
+        return status;
+    }
+    with(|s| (s.filter, s.registered, s.im) = (filter, true, false));
+    unsafe { *out = Handle(core::ptr::without_provenance_mut(0x10)) };
+    SUCCESS
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn NdisFDeregisterFilterDriver(_: Handle) {
+    for n in 0..crate::state::MODULES {
+        unsafe { orders::detach(n) };
+    }
+    unsafe { close_mock() };
+}
+
+/// Makes the mock's device, one of the driver's.
+pub unsafe fn open_mock(driver: *mut DriverObject) -> i32 {
     for slot in unsafe { &mut (*driver).major } {
         *slot = Some(dispatch as Dispatch);
     }
@@ -72,20 +91,16 @@ pub unsafe extern "C" fn NdisFRegisterFilterDriver(
     }
     unsafe { nt::IoCreateSymbolicLink(&mut MOCK_LINK.unicode(), &mut MOCK_NAME.unicode()) };
     with(|s| {
-        (s.driver, s.filter, s.registered, s.mock) = (driver, filter, true, mock);
+        (s.driver, s.mock) = (driver, mock);
         if s.clock == 0 {
             s.clock = 1_000_000;
         }
     });
-    unsafe { *out = Handle(core::ptr::without_provenance_mut(0x10)) };
     SUCCESS
 }
 
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn NdisFDeregisterFilterDriver(_: Handle) {
-    for n in 0..crate::state::MODULES {
-        unsafe { orders::detach(n) };
-    }
+/// Takes it away.
+pub unsafe fn close_mock() {
     let mock = with(|s| {
         s.registered = false;
         core::mem::replace(&mut s.mock, core::ptr::null_mut())
@@ -147,7 +162,7 @@ pub unsafe extern "C" fn NdisFPauseComplete(m: Handle) {
     });
 }
 
-unsafe fn each(lists: *mut NetBufferList, mut f: impl FnMut(*mut NetBufferList)) {
+pub unsafe fn each(lists: *mut NetBufferList, mut f: impl FnMut(*mut NetBufferList)) {
     let mut next = lists;
     while !next.is_null() {
         let list = next;
@@ -156,7 +171,7 @@ unsafe fn each(lists: *mut NetBufferList, mut f: impl FnMut(*mut NetBufferList))
     }
 }
 
-unsafe fn onward(m: Handle, lists: *mut NetBufferList, kind: u8, to: Place) {
+pub unsafe fn onward(m: Handle, lists: *mut NetBufferList, kind: u8, to: Place) {
     unsafe {
         each(lists, |list| {
             with(|s| {
@@ -196,10 +211,13 @@ pub unsafe extern "C" fn NdisFIndicateReceiveNetBufferLists(
     }
 }
 
-unsafe fn home(m: Handle, lists: *mut NetBufferList, kind: u8) {
+pub unsafe fn home(m: Handle, lists: *mut NetBufferList, kind: u8) {
     unsafe {
         each(lists, |list| {
             with(|s| {
+                if (*list).source != MAKER {
+                    s.fault();
+                }
                 s.moved(list, Place::Filter, Place::Home);
                 s.event(kind, module(m) as u8, (*list).status as u32, core::iter::empty());
             });

@@ -16,7 +16,8 @@ use pfndis::sys::layout::{
 
 use crate::exports::{free_list, new_list, new_mdl};
 use crate::nt::{self, zeroed};
-use crate::state::{MODULES, Module, Place, handle, with};
+use crate::im;
+use crate::state::{MAKER, MODULES, Module, Place, handle, with};
 
 const FAILURE: i32 = 0xC000_0001_u32 as i32;
 const PENDING: i32 = 0x103;
@@ -102,9 +103,13 @@ fn happened(buffer: &mut [u8], output: usize) -> Option<usize> {
 unsafe fn attach(order: &[u8]) -> Option<u32> {
     let n = with(|s| s.modules.iter().position(|m| !m.used))?;
     let filter = with(|s| {
-        s.modules[n] = Module { used: true, context: handle(n), paused: true };
+        s.modules[n] =
+            Module { used: true, context: handle(n), paused: true, up: false, if_index: word(order, 1) };
         s.filter
     });
+    if with(|s| s.im) {
+        return unsafe { im::attach(n, word(order, 5), order.get(9..15)?) };
+    }
     unsafe {
         let p = zeroed(size_of::<AttachParameters>()).cast::<AttachParameters>();
         (*p).header = Header { kind: 0x99, revision: 4, size: 224 };
@@ -162,6 +167,9 @@ pub unsafe fn detach(n: usize) {
     if n >= MODULES || !with(|s| s.modules[n].used) {
         return;
     }
+    if with(|s| s.im) {
+        return unsafe { im::detach(n) };
+    }
     let (filter, context) = with(|s| (s.filter, s.modules[n].context));
     unsafe {
         let p = zeroed(size_of::<PauseParameters>()).cast::<PauseParameters>();
@@ -201,15 +209,20 @@ unsafe fn frame(order: &[u8]) -> Option<()> {
             (*(*list).first).current_mdl = (*first).next;
         }
         (*list).info[0] = core::ptr::without_provenance_mut(sum as usize);
+        (*list).source = MAKER;
         with(|s| s.add(list, Place::Filter, false));
-        if below {
+        if with(|s| s.im) {
+            im::frame(context, list, below, flags);
+        } else if below {
             (filter.receive?)(context, list, 0, 1, flags);
+        } else {
+            (filter.send?)(context, list, 0, flags);
+        }
+        if below {
             if flags & 2 != 0 {
                 // Lent: it is back.
                 with(|s| s.moved(list, Place::Filter, Place::Home));
             }
-        } else {
-            (filter.send?)(context, list, 0, flags);
         }
     }
     Some(())
@@ -224,7 +237,7 @@ unsafe fn piece(bytes: &[u8]) -> *mut Mdl {
 }
 
 /// Completes what was sent, returns what was indicated, frees what is at home.
-unsafe fn settle() {
+pub unsafe fn settle() {
     unsafe {
         for (place, down) in [(Place::Below, true), (Place::Above, false)] {
             while let Some(entry) = with(|s| {
@@ -232,6 +245,10 @@ unsafe fn settle() {
                 s.moved(entry.list, place, Place::Filter);
                 Some(entry)
             }) {
+                if with(|s| s.im) {
+                    im::back(entry.list, down);
+                    continue;
+                }
                 let filter = with(|s| s.filter);
                 // A list of the filter's own names the module; of another's list any module will do: it passes it on.
                 let n = if entry.own { crate::state::module((*entry.list).source) } else { any() };
@@ -289,7 +306,12 @@ unsafe fn ask(n: usize, oid: u32) {
         let request = zeroed(size_of::<OidRequest>()).cast::<OidRequest>();
         (*request).header = Header { kind: 0x96, revision: 1, size: 236 };
         (*request).oid = oid;
-        if let (Some(f), Some(done)) = (filter.oid, filter.oid_complete) {
+        let handlers = if with(|s| s.im) {
+            with(|s| (s.miniport.oid, s.protocol.oid_complete))
+        } else {
+            (filter.oid, filter.oid_complete)
+        };
+        if let (Some(f), Some(done)) = handlers {
             let status = f(context, request);
             let clone = WAITING.swap(core::ptr::null_mut(), core::sync::atomic::Ordering::SeqCst);
             if status != PENDING || clone.is_null() || clone == request {

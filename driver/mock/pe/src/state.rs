@@ -3,6 +3,7 @@
 use core::cell::UnsafeCell;
 
 use pfndis::sys::layout::{FilterCharacteristics, Handle, Mdl, NetBufferList, Ptr};
+use pfndis::sys::layout_im::{MiniportCharacteristics, ProtocolCharacteristics};
 
 use crate::nt::{Dispatch, DriverObject, KeAcquireSpinLockRaiseToDpc, KeReleaseSpinLock};
 
@@ -36,12 +37,20 @@ pub struct Module {
     pub used: bool,
     pub context: Handle,
     pub paused: bool,
+    /// Of an intermediate driver: the miniport is there.
+    pub up: bool,
+    /// Of an intermediate driver: index of the miniport's interface.
+    pub if_index: u32,
 }
 
 pub struct State {
     pub driver: *mut DriverObject,
     pub filter: FilterCharacteristics,
     pub registered: bool,
+    /// An intermediate driver registered.
+    pub im: bool,
+    pub protocol: ProtocolCharacteristics,
+    pub miniport: MiniportCharacteristics,
     pub planb: Ptr,
     pub planb_major: [Option<Dispatch>; 28],
     pub mock: Ptr,
@@ -78,6 +87,9 @@ pub fn with<R>(f: impl FnOnce(&mut State) -> R) -> R {
 pub fn handle(module: usize) -> Handle {
     Handle(core::ptr::without_provenance_mut((module + 1) * 0x100))
 }
+
+/// Who makes the lists of the mock: their source when they come home.
+pub const MAKER: Handle = Handle(core::ptr::without_provenance_mut(0x7));
 
 /// The module of a handle.
 pub fn module(handle: Handle) -> usize {

@@ -183,7 +183,7 @@ fn protocol(inf: &Inf) -> Result<(), Failure> {
         return Err("NCF_FILTER (0x400) is of NDIS 5".to_owned());
     }
     inf.set_to("Ndi\\Interfaces", "UpperRange", &["noupper"])?;
-    inf.set_to("Ndi\\Interfaces", "LowerRange", &["ethernet"])?;
+    inf.set_to("Ndi\\Interfaces", "LowerRange", &["ndis5", "ethernet"])?;
     guid(&inf.set("Ndi", "ClsID")?)?;
     let dll = inf.set("Ndi", "ComponentDll")?;
     if !inf.pairs("SourceDisksFiles").any(|(file, _)| file.eq_ignore_ascii_case(&dll)) {
@@ -259,7 +259,7 @@ fn platforms(inf: &Inf) -> Result<(), Failure> {
 /// Sections: what is named exists, what exists is named.
 fn reached(inf: &Inf) -> Result<(), Failure> {
     const ROOTS: &[&str] =
-        &["version", "manufacturer", "destinationdirs", "sourcedisksnames", "sourcedisksfiles", "strings"];
+        &["version", "manufacturer", "controlflags", "destinationdirs", "sourcedisksnames", "sourcedisksfiles", "strings"];
     let mut named: Vec<String> = ROOTS.iter().map(|r| (*r).to_owned()).chain(inf.models()).collect();
     for install in inf.installs() {
         if !inf.has(&install) {

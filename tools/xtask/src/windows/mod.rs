@@ -175,6 +175,26 @@ pub(crate) fn feed() -> Result<PathBuf, Failure> {
     Ok(package.join("target").join(COMMANDS).join("release/feed.exe"))
 }
 
+/// The notify object of the intermediate driver, and the program that asks it under Wine.
+pub(crate) const NOTIFY: [&str; 2] = ["planbnot.dll", "planbnot-load.exe"];
+
+/// Builds both and gives the path of the first.
+///
+/// # Errors
+/// Whatever cargo says.
+pub(crate) fn notify() -> Result<PathBuf, Failure> {
+    let package = root().join("driver/ndis/notify");
+    let mut cargo = Command::new("cargo");
+    cargo.args(["build", "--quiet", "--release", "--lib", "--example", "load", "--target", COMMANDS]);
+    run(cargo.current_dir(&package))?;
+    let built = package.join("target").join(COMMANDS).join("release");
+    let [library, program] = NOTIFY;
+    let to = out().join(Arch::X64.wdk());
+    run::write(&to.join(program), &run::read(&built.join("examples/load.exe"))?)?;
+    run::write(&to.join(library), &run::read(&built.join(library))?)?;
+    Ok(to.join(library))
+}
+
 /// Builds once more, elsewhere, and compares: the same bytes.
 fn twice(kit: &kit::Kit, image: &str, arch: Arch, path: &Path) -> Result<(), Failure> {
     let first = run::read(path)?;
@@ -211,6 +231,7 @@ pub(crate) fn build(arguments: &[String]) -> Result<(), Failure> {
         }
     }
     println!("{}", mock(&root().join("driver/mock/pe/target"))?.display());
+    println!("{}", notify()?.display());
     for command in commands::build(commands::Profile::Dev)? {
         println!("{}", command.display());
     }

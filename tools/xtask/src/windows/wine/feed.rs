@@ -115,12 +115,18 @@ fn frame(seen: &Seen) -> Vec<u8> {
     [&to[..], &from, &kind, &seen.before].concat()
 }
 
-/// Orders of one round: the adapters are attached, every packet goes in at the capture's time.
-fn frames(facts: &Facts, packets: &[Seen]) -> Script {
+/// Orders that attach the adapters.
+fn attaching(facts: &Facts) -> Script {
     let mut script = Script::default();
     for (_, index) in adapters(facts) {
         script.order(&[&[1][..], &index.to_le_bytes(), &MTU.to_le_bytes(), &MAC].concat());
     }
+    script
+}
+
+/// Orders of one round: every packet goes in at the capture's time.
+fn frames(facts: &Facts, packets: &[Seen]) -> Script {
+    let mut script = Script::default();
     let begun = packets.first().map_or(0, |p| p.time);
     for (n, packet) in packets.iter().enumerate() {
         let now = UPTIME + packet.time.saturating_sub(begun) / 1_000_000;
@@ -270,14 +276,25 @@ impl Traffic {
         Ok(Self { feed: windows::feed()?, folder: folder.to_owned(), facts, packets, states })
     }
 
+    /// The adapters are there. An intermediate driver has its device with the first of them.
+    ///
+    /// # Errors
+    /// One that could not be attached.
+    pub(super) fn attach(&self, wine: &Wine) -> Result<(), Failure> {
+        let answers = fed(wine, &self.feed, &self.folder, &attaching(&self.facts))?;
+        match answers.iter().position(|(error, _)| *error != 0) {
+            Some(n) => Err(format!("adapter {n} could not be attached")),
+            None => Ok(()),
+        }
+    }
+
     /// All of it through the driver, which has its rules.
     ///
     /// # Errors
     /// What pfsim sees otherwise.
     pub(super) fn pass(&self, wine: &Wine) -> Result<String, Failure> {
         let answers = fed(wine, &self.feed, &self.folder, &frames(&self.facts, &self.packets))?;
-        let ports = adapters(&self.facts).len();
-        let frames: Vec<&(u32, Vec<u8>)> = answers.iter().skip(ports + 1).step_by(2).collect();
+        let frames: Vec<&(u32, Vec<u8>)> = answers.iter().skip(1).step_by(2).collect();
         if frames.len() != self.packets.len() {
             return Err(format!("{} answers to {} frames", frames.len(), self.packets.len()));
         }

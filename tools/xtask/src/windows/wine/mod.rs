@@ -16,7 +16,7 @@ use pfc::facts::live::{File, Source};
 use pfc::source::Sources;
 
 use super::run::{Failure, read, write};
-use super::{out, root};
+use super::{IMAGES, out, root};
 use feed::Traffic;
 use prefix::{Wine, drive};
 
@@ -31,8 +31,9 @@ pub(super) fn example() -> Result<(Vec<u8>, Facts), Failure> {
     Ok((image, facts))
 }
 
-/// A round: started, told of its host, loaded, fed, looked at, stopped.
+/// A round: attached, told of its host, loaded, fed, looked at, detached.
 fn round(wine: &Wine, traffic: &Traffic, n: usize, rules: &str) -> Result<String, Failure> {
+    traffic.attach(wine)?;
     let examples = root().join("examples");
     let (conf, facts) = (drive(&examples.join("gateway.conf")), drive(&examples.join("gateway.toml")));
     wine.ours("pfload", &["facts", &facts])?;
@@ -78,28 +79,43 @@ pub(crate) fn prove(arguments: &[String]) -> Result<(), Failure> {
     let folder = out().join("wine");
     let (image, facts) = example()?;
     let wine = Wine::new(&folder)?;
-    println!("{}", same::prove(&wine, &folder, &image)?);
+    // `--drivers`: the commands' words are not compared.
+    let drivers_alone = arguments.iter().any(|a| a == "--drivers");
+    if !drivers_alone {
+        println!("{}", same::prove(&wine, &folder, &image)?);
+    }
     let rules = listed(&image, &folder)?;
     let traffic = Traffic::new(&folder, &image, facts)?;
-    if wine.sc(&["query", "planb"]).is_err() {
-        let path = r"C:\windows\system32\drivers\planb.sys";
-        wine.sc(&["create", "planb", "type=", "kernel", "binPath=", path])?;
+    for driver in IMAGES {
+        rounds_of(&wine, &traffic, driver, rounds, &rules)?;
+    }
+    if !drivers_alone {
+        println!("{}", service(&wine)?);
+    }
+    println!("planbnot.dll: {}", wine.notify()?);
+    Ok(())
+}
+
+/// Rounds of one image: started, put through a round, stopped.
+fn rounds_of(wine: &Wine, traffic: &Traffic, driver: &str, rounds: usize, rules: &str) -> Result<(), Failure> {
+    if wine.sc(&["query", driver]).is_err() {
+        let path = format!(r"C:\windows\system32\drivers\{driver}.sys");
+        wine.sc(&["create", driver, "type=", "kernel", "binPath=", &path])?;
     }
     for n in 1..=rounds {
-        wine.sc(&["start", "planb"])?;
-        let said = round(&wine, &traffic, n, &rules);
-        wine.sc(&["stop", "planb"])?;
-        let state = wine.sc(&["query", "planb"])?;
+        wine.sc(&["start", driver])?;
+        let said = round(wine, traffic, n, rules);
+        wine.sc(&["stop", driver])?;
+        let state = wine.sc(&["query", driver])?;
         if !state.contains("STOPPED") {
-            return Err(format!("not stopped: {state}"));
+            return Err(format!("{driver}: not stopped: {state}"));
         }
-        let said = said?;
+        let said = said.map_err(|failure| format!("{driver}: {failure}"))?;
         if n == 1 || n == rounds {
-            println!("round {n}: {said}");
+            println!("{driver}, round {n}: {said}");
         }
     }
-    println!("started, loaded through the device, fed and stopped {rounds} times; nothing left behind");
-    println!("{}", service(&wine)?);
+    println!("{driver}: started, loaded through the device, fed and stopped {rounds} times; nothing left behind");
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use crate::windows::commands::PACKAGES;
 use crate::windows::run::{Failure, output, read, run, write};
-use crate::windows::{COMMANDS, out, root};
+use crate::windows::{COMMANDS, IMAGES, NOTIFY, out, root};
 
 /// A Wine with the driver in it.
 pub(super) struct Wine {
@@ -24,7 +24,13 @@ impl Wine {
             run(wine.server().arg("-w"))?;
         }
         let drivers = wine.prefix.join("drive_c/windows/system32/drivers");
-        write(&drivers.join("planb.sys"), &read(&out().join("x64/planb.sys"))?)?;
+        for image in IMAGES {
+            let file = format!("{image}.sys");
+            write(&drivers.join(&file), &read(&out().join("x64").join(&file))?)?;
+        }
+        for file in NOTIFY {
+            write(&wine.prefix.join("drive_c").join(file), &read(&out().join("x64").join(file))?)?;
+        }
         write(&drivers.join("ndis.sys"), &read(&out().join("wine/ndis.sys"))?)?;
         write(&drivers.join("../bcryptprimitives.dll"), &read(&random()?)?)?;
         for package in PACKAGES {
@@ -64,6 +70,15 @@ impl Wine {
     /// It ends with something else than 0.
     pub(super) fn ours(&self, name: &str, arguments: &[&str]) -> Result<String, Failure> {
         output(self.command(&format!("C:\\{name}.exe")).args(arguments))
+    }
+
+    /// The notify object of the intermediate driver, asked by a program that takes Windows's place: what that says.
+    ///
+    /// # Errors
+    /// It ends with something else than 0.
+    pub(super) fn notify(&self) -> Result<String, Failure> {
+        let [_, program] = NOTIFY;
+        Ok(output(self.command(&format!("C:\\{program}")).current_dir(self.prefix.join("drive_c")))?.trim_end().to_owned())
     }
 
     /// `sc`, which says what it did on standard output.
