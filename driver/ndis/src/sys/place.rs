@@ -118,7 +118,7 @@ pub struct Object<const N: usize> {
 impl<const N: usize> Object<N> {
     /// Copies an object of a kind. `None` when there is none, it is another, or longer.
     #[must_use]
-    pub fn of(object: *const Header, kind: u8) -> Option<Self> {
+    pub(crate) fn of(object: *const Header, kind: u8) -> Option<Self> {
         // SAFETY: NDIS shows an object that begins with a header, or nothing.
         let header = unsafe { object.as_ref() }?;
         let length = usize::from(header.size);

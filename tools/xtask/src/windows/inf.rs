@@ -258,8 +258,15 @@ fn platforms(inf: &Inf) -> Result<(), Failure> {
 
 /// Sections: what is named exists, what exists is named.
 fn reached(inf: &Inf) -> Result<(), Failure> {
-    const ROOTS: &[&str] =
-        &["version", "manufacturer", "controlflags", "destinationdirs", "sourcedisksnames", "sourcedisksfiles", "strings"];
+    const ROOTS: &[&str] = &[
+        "version",
+        "manufacturer",
+        "controlflags",
+        "destinationdirs",
+        "sourcedisksnames",
+        "sourcedisksfiles",
+        "strings",
+    ];
     let mut named: Vec<String> = ROOTS.iter().map(|r| (*r).to_owned()).chain(inf.models()).collect();
     for install in inf.installs() {
         if !inf.has(&install) {

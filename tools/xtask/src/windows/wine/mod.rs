@@ -84,6 +84,7 @@ pub(crate) fn prove(arguments: &[String]) -> Result<(), Failure> {
     if !drivers_alone {
         println!("{}", same::prove(&wine, &folder, &image)?);
     }
+    write(&wine.prefix.join("drive_c/gateway.pfbin"), &image)?;
     let rules = listed(&image, &folder)?;
     let traffic = Traffic::new(&folder, &image, facts)?;
     for driver in IMAGES {

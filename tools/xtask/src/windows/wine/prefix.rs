@@ -78,7 +78,9 @@ impl Wine {
     /// It ends with something else than 0.
     pub(super) fn notify(&self) -> Result<String, Failure> {
         let [_, program] = NOTIFY;
-        Ok(output(self.command(&format!("C:\\{program}")).current_dir(self.prefix.join("drive_c")))?.trim_end().to_owned())
+        Ok(output(self.command(&format!("C:\\{program}")).current_dir(self.prefix.join("drive_c")))?
+            .trim_end()
+            .to_owned())
     }
 
     /// `sc`, which says what it did on standard output.
