@@ -32,7 +32,7 @@ pub const MESSAGES: [(What, &str); 4] = [
     (What::LastGood, "The last good rules are in force as generation %2; digest of the main image %3."),
     (
         What::NoLastGood,
-        "The last good rules could not be loaded (%2). Everything but ARP is blocked until rules are loaded.",
+        "The last good rules could not be loaded (%2). Everything but ARP and EAPOL is blocked until rules are loaded.",
     ),
     (What::NotKept, "Rules were loaded but could not be kept for the next start of the system (status %2)."),
 ];

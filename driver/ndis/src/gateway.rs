@@ -29,7 +29,7 @@ pub enum Boot {
     /// They pass, as in pf without rules.
     #[default]
     Pass,
-    /// Only ARP passes.
+    /// Only ARP and EAPOL pass.
     Block,
     /// Likewise, unless the last good rules could be loaded.
     LastGood,
@@ -101,7 +101,7 @@ impl<P: Platform + Send> Judge for Gateway<P> {
 
     #[inline(never)]
     fn frame<S: Sink>(&mut self, entry: Entry, lent: Lent<'_>, offload: Offload, sink: &mut S) -> Fate {
-        if self.boot != Boot::Pass && self.filter.generation == 0 && !is_arp(&lent) {
+        if self.boot != Boot::Pass && self.filter.generation == 0 && !is_of_link(&lent) {
             return Fate::Drop(Why::Filter);
         }
         let now = self.filter.platform.now_ms();
@@ -159,7 +159,8 @@ fn same_network(a: &Addr, b: &Addr, prefix: u8) -> bool {
     bits(a) == bits(b)
 }
 
-/// ARP, which is needed to reach anything at all.
-fn is_arp(lent: &Lent<'_>) -> bool {
-    lent.window.get(lent.head.saturating_add(12)..).and_then(|w| w.get(..2)) == Some(&[8, 6])
+/// ARP, which is needed to reach anything at all, and EAPOL (802.1X), without which a port does not open.
+fn is_of_link(lent: &Lent<'_>) -> bool {
+    let kind = lent.window.get(lent.head.saturating_add(12)..).and_then(|w| w.get(..2));
+    matches!(kind, Some([8, 6] | [0x88, 0x8e]))
 }
