@@ -1,7 +1,7 @@
 //! What the machine a program is compiled for cannot do: said when compiling, never when parsing or printing.
 //!
-//! Holds the checks for Windows. A rule that would silently do nothing, or match nothing, is refused; what merely means
-//! less there is warned of. Where pf itself is meant, nothing is said.
+//! Holds the checks for Windows and for Linux, where `pfd` is the filter. A rule that would silently do nothing, or match
+//! nothing, is refused; what merely means less there is warned of. Where pf itself is meant, nothing is said.
 //! **Invariant:** a configuration is only looked at, never changed.
 
 use crate::ast::{FileId, Span};
@@ -20,9 +20,55 @@ pub enum Target {
     /// Anywhere pf's own meaning holds.
     #[default]
     Any,
+    /// Linux, with `pfd` between its adapters and its network stack.
+    Linux,
     /// Windows, below its network stack.
     Windows,
 }
+
+/// What a target says where the other says it in other words.
+struct Words {
+    owner: &'static str,
+    log_user: &'static str,
+    tables: &'static str,
+    domains: &'static str,
+    divert_to: &'static str,
+    divert_reply: &'static str,
+    divert_packet: &'static str,
+    labels: &'static str,
+    loopback: &'static str,
+    loopback_help: &'static str,
+    queues: &'static str,
+}
+
+const LINUX: Words = Words {
+    owner: "user and group of a packet are unknown to pfd",
+    log_user: "`log (user)` logs no user: it is unknown to pfd",
+    tables: "pfd knows no routing table but the main one, 0",
+    domains: "Linux has no routing domain but 0",
+    divert_to: "`divert-to` needs divert sockets, which pfd has not: packets of this rule would be dropped",
+    divert_reply: "`divert-reply` needs divert sockets, which pfd has not: packets of this rule would be dropped",
+    divert_packet: "`divert-packet` needs divert sockets, which pfd has not: packets of this rule would be dropped",
+    labels: "routes have no labels on Linux: this never matches",
+    loopback: "Linux drops packets for 127.0.0.1 that come in by an adapter, unless its `route_localnet` is 1; for ::1, always",
+    loopback_help: "let the service listen on the adapter's address and redirect to `(if:0)`; or, for 127.0.0.1 alone, \
+                    `sysctl net.ipv4.conf.IF.route_localnet=1`",
+    queues: "queues do not shape traffic in pfd",
+};
+
+const WINDOWS: Words = Words {
+    owner: "user and group of a packet are unknown below the Windows stack",
+    log_user: "`log (user)` logs no user: it is unknown below the Windows stack",
+    tables: "Windows has no routing table but 0",
+    domains: "Windows has no routing domain but 0",
+    divert_to: "`divert-to` needs a socket that takes foreign addresses, which Windows has not",
+    divert_reply: "`divert-reply` needs a socket that takes foreign addresses, which Windows has not",
+    divert_packet: "`divert-packet` needs divert sockets, which Windows has not",
+    labels: "routes have no labels on Windows: this never matches",
+    loopback: "loopback lies above the filter: nothing on 127.0.0.1 or ::1 gets this packet",
+    loopback_help: "let the service listen on the adapter's address and redirect to `(if:0)`",
+    queues: "queues do not shape traffic on Windows",
+};
 
 impl Target {
     /// The target with this name.
@@ -30,6 +76,7 @@ impl Target {
     pub fn from_name(name: &str) -> Option<Self> {
         match name {
             "any" => Some(Target::Any),
+            "linux" => Some(Target::Linux),
             "windows" => Some(Target::Windows),
             _ => None,
         }
@@ -39,11 +86,16 @@ impl Target {
 /// What a target says of a configuration, in the order of the rules.
 #[must_use]
 pub fn check(config: &Config, target: Target, sources: &Sources) -> Vec<Diagnostic> {
-    if target == Target::Any {
-        return Vec::new();
+    let words = match target {
+        Target::Any => return Vec::new(),
+        Target::Linux => &LINUX,
+        Target::Windows => &WINDOWS,
+    };
+    let mut c = Checker { words, files: files(sources), found: Vec::new(), carries: None };
+    if target == Target::Windows {
+        let stateless = |r: &Rule| r.tag.is_some() && r.keep == Keep::No && r.action != Action::Block;
+        c.carries = Some(any_rule(&config.main, &stateless));
     }
-    let mut c = Checker { files: files(sources), found: Vec::new(), stateless_tags: false };
-    c.stateless_tags = any_rule(&config.main, &|r| r.tag.is_some() && r.keep == Keep::No && r.action != Action::Block);
     if config.options.hostid.is_some() {
         c.say(
             Severity::Warning,
@@ -71,10 +123,12 @@ fn files(sources: &Sources) -> HashMap<Arc<str>, FileId> {
 }
 
 struct Checker {
+    words: &'static Words,
     files: HashMap<Arc<str>, FileId>,
     found: Vec<Diagnostic>,
-    /// Whether a rule tags packets without keeping state: the tag is gone when the packet comes out.
-    stateless_tags: bool,
+    /// Where only states carry facts from in to out: whether a rule tags packets without keeping state, so that the tag
+    /// is gone when the packet comes out.
+    carries: Option<bool>,
 }
 
 impl Checker {
@@ -100,45 +154,39 @@ impl Checker {
     }
 
     fn queue(&mut self, queue: &Queue) {
-        self.say(Severity::Warning, codes::WIN_QUEUE, &queue.place, "queues do not shape traffic on Windows");
+        self.say(Severity::Warning, codes::WIN_QUEUE, &queue.place, self.words.queues);
     }
 
     fn rule(&mut self, r: &Rule) {
         let at = &r.place;
         self.owner(r);
         if r.rtable.is_some_and(|n| n != 0) {
-            self.say(Severity::Error, codes::WIN_ROUTING_TABLE, at, "Windows has no routing table but 0");
+            self.say(Severity::Error, codes::WIN_ROUTING_TABLE, at, self.words.tables);
         }
         if r.rdomain.is_some_and(|(_, n)| n != 0) {
-            self.say(Severity::Error, codes::WIN_ROUTING_TABLE, at, "Windows has no routing domain but 0");
+            self.say(Severity::Error, codes::WIN_ROUTING_TABLE, at, self.words.domains);
         }
         if let Some(d) = r.divert {
             let what = match d {
-                Divert::To(..) => "`divert-to` needs a socket that takes foreign addresses, which Windows has not",
-                Divert::Reply => "`divert-reply` needs a socket that takes foreign addresses, which Windows has not",
-                Divert::Packet(_) => "`divert-packet` needs divert sockets, which Windows has not",
+                Divert::To(..) => self.words.divert_to,
+                Divert::Reply => self.words.divert_reply,
+                Divert::Packet(_) => self.words.divert_packet,
             };
             self.say(Severity::Error, codes::WIN_DIVERT, at, what);
         }
         for end in [&r.src, &r.dst] {
             if matches!(end.addr, AddrSpec::RouteLabel(_)) {
-                self.say(
-                    Severity::Error,
-                    codes::WIN_ROUTE_LABEL,
-                    at,
-                    "routes have no labels on Windows: this never matches",
-                );
+                self.say(Severity::Error, codes::WIN_ROUTE_LABEL, at, self.words.labels);
             }
         }
         if r.rdr.as_ref().is_some_and(goes_to_loopback) {
-            let text = "loopback lies above the filter: nothing on 127.0.0.1 or ::1 gets this packet";
-            self.say(Severity::Warning, codes::WIN_LOOPBACK, at, text);
-            if let Some(last) = self.found.last_mut() {
-                last.help.push("let the service listen on the adapter's address and redirect to `(if:0)`".to_owned());
+            self.say(Severity::Warning, codes::WIN_LOOPBACK, at, self.words.loopback);
+            if let Some(last) = self.found.last_mut().filter(|last| last.help.is_empty()) {
+                last.help.push(self.words.loopback_help.to_owned());
             }
         }
         if r.queue.is_some() {
-            self.say(Severity::Warning, codes::WIN_QUEUE, at, "queues do not shape traffic on Windows");
+            self.say(Severity::Warning, codes::WIN_QUEUE, at, self.words.queues);
         }
         self.accepted(r);
         self.carried(r);
@@ -150,7 +198,7 @@ impl Checker {
             return;
         }
         let never = |op: Option<Op<u32>>| op.is_some_and(|op| !holds_for_unknown(op));
-        let text = "user and group of a packet are unknown below the Windows stack";
+        let text = self.words.owner;
         if r.action == Action::Pass && (never(r.uid) || never(r.gid)) {
             let text = format!("{text}: this rule would never let anything pass");
             self.say(Severity::Error, codes::WIN_USER, &r.place, &text);
@@ -164,7 +212,7 @@ impl Checker {
         let words = [
             (r.flags.has(RuleFlags::NO_SYNC), "`no-sync` has no effect: states are not shared"),
             (r.flags.has(RuleFlags::PFLOW), "`pflow` has no effect: flows are not exported"),
-            (r.log.has(LogFlags::USER), "`log (user)` logs no user: it is unknown below the Windows stack"),
+            (r.log.has(LogFlags::USER), self.words.log_user),
         ];
         for (_, text) in words.into_iter().filter(|(on, _)| *on) {
             self.say(Severity::Warning, codes::WIN_ACCEPTED, &r.place, text);
@@ -173,14 +221,12 @@ impl Checker {
 
     /// What a packet does not carry from in to out on its own: only a state remembers it.
     fn carried(&mut self, r: &Rule) {
-        if r.direction == Some(Direction::In) {
-            return;
-        }
+        let Some(stateless_tags) = self.carries.filter(|_| r.direction != Some(Direction::In)) else { return };
         if r.received_on.is_some() {
             let text = "`received-on` is known of packets with a state from their way in, not of others";
             self.say(Severity::Warning, codes::WIN_CARRIED, &r.place, text);
         }
-        if r.tagged.is_some() && self.stateless_tags {
+        if r.tagged.is_some() && stateless_tags {
             let text = "a tag given without state is gone when the packet leaves";
             self.say(Severity::Warning, codes::WIN_CARRIED, &r.place, text);
         }

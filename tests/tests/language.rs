@@ -33,14 +33,14 @@ fn diagnostics(row: &Row, facts: &Facts, target: Target) -> Vec<Diagnostic> {
 }
 
 /// What the compiler says of an example, in the words of the document.
-fn verdict(row: &Row, facts: &Facts) -> String {
+fn verdict(row: &Row, facts: &Facts, target: Target) -> String {
     let of = |found: &[Diagnostic], severity| found.iter().find(|d| d.severity == severity).map(|d| d.code.to_string());
     let anywhere = diagnostics(row, facts, Target::Any);
     if let Some(code) = of(&anywhere, Severity::Error) {
         return format!("error {code}");
     }
-    let windows = diagnostics(row, facts, Target::Windows);
-    match (of(&windows, Severity::Error), of(&windows, Severity::Warning)) {
+    let there = diagnostics(row, facts, target);
+    match (of(&there, Severity::Error), of(&there, Severity::Warning)) {
         (Some(code), _) => format!("refused {code}"),
         (None, Some(code)) => format!("warns {code}"),
         (None, None) => "works".to_owned(),
@@ -55,11 +55,14 @@ fn every_row_is_true() {
     let lines: Vec<String> = rows.iter().map(|r| r.line.clone()).collect();
     let wanted: Vec<String> = (1..=169).map(|n| format!("F{n:03}")).collect();
     assert_eq!(lines, wanted, "one row for every line, in order");
-    let wrong: Vec<String> = rows
-        .iter()
-        .map(|row| (row, verdict(row, &facts)))
-        .filter(|(row, found)| row.status != *found && !(found == "works" && row.status.starts_with("mapped: ")))
-        .map(|(row, found)| format!("{}: says `{}`, is `{found}`", row.line, row.status))
-        .collect();
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let wrong = |target: Target| -> Vec<String> {
+        rows.iter()
+            .map(|row| (row, verdict(row, &facts, target)))
+            .filter(|(row, found)| row.status != *found && !(found == "works" && row.status.starts_with("mapped: ")))
+            .map(|(row, found)| format!("{}: says `{}`, is `{found}`", row.line, row.status))
+            .collect()
+    };
+    assert_eq!(wrong(Target::Windows), [""; 0]);
+    // Packets find there what they carried up.
+    assert_eq!(wrong(Target::Linux), ["F107: says `warns PF2008`, is `works`"]);
 }

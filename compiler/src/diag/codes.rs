@@ -232,21 +232,22 @@ A queue tree has one root `on` an existing interface, every other queue a `paren
 a bandwidth is a number with K, M or G; times are in `ms`; rules name leaf queues only.";
 
     WIN_USER = 2001, "user and group are unknown to the filter", [], "\
-Below the Windows stack no packet has an owner: `user` and `group` see `unknown`. A rule that passes only what belongs
-to someone would never match, and is refused when compiling for Windows.";
+Below the stack of Windows, and to pfd on Linux, no packet has an owner: `user` and `group` see `unknown`. A rule that
+passes only what belongs to someone would never match, and is refused when compiling for either.";
     WIN_LOOPBACK = 2002, "redirection to loopback", [], "\
-Loopback traffic does not pass the adapter: a service bound to 127.0.0.1 cannot be reached by `rdr-to 127.0.0.1`.
-Bind it to an address of the adapter and redirect there.";
+Loopback traffic does not pass the adapter: a service bound to 127.0.0.1 cannot be reached by `rdr-to 127.0.0.1` on
+Windows, and on Linux only with `net.ipv4.conf.IF.route_localnet=1`. Bind it to an address of the adapter and redirect
+there.";
     WIN_ROUTING_TABLE = 2003, "routing tables and domains", [], "\
-Windows has one routing table: `rtable 0` only.";
+Windows has one routing table, and pfd on Linux uses the main one: `rtable 0` only.";
     WIN_DIVERT = 2004, "divert sockets", [], "\
-Windows has no divert sockets and no listeners on foreign addresses.";
+Windows has no divert sockets and no listeners on foreign addresses; pfd on Linux does not hand packets to sockets.";
     WIN_ROUTE_LABEL = 2005, "route labels", [], "\
-Windows routes carry no labels: the condition is never true.";
+Routes of Windows and Linux carry no labels: the condition is never true.";
     WIN_QUEUE = 2006, "queueing", [], "\
 The filter does not shape traffic on this host; queue assignments are kept and counted only.";
     WIN_ACCEPTED = 2007, "accepted without effect", [], "\
-The option is valid and changes nothing on Windows.";
+The option is valid and changes nothing on this host.";
 
     WIN_CARRIED = 2008, "facts a packet does not carry along", [], "\
 Neither NDIS nor a TAP carries tag and receiving interface through the host's stack. A packet that leaves inherits them

@@ -81,6 +81,8 @@ fn define(text: &str) -> Result<(String, String), String> {
 pub(crate) enum Place {
     /// Anywhere: what pf means holds
     Any,
+    /// Linux, with pfd between its adapters and its network stack
+    Linux,
     /// Windows, below its network stack
     Windows,
 }

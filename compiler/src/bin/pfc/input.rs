@@ -60,6 +60,7 @@ pub(crate) fn options(input: &Input) -> Result<Options, Exit> {
         }),
         target: match input.target {
             Place::Any => Target::Any,
+            Place::Linux => Target::Linux,
             Place::Windows => Target::Windows,
         },
         anchor: input.anchor.trim_matches('/').to_owned(),

@@ -14,7 +14,7 @@ use pfc::target::{self, Target};
 use pfvm::api::{After, HostKind, Request, Ticket};
 use serde_json::json;
 
-use super::{Pf, addresses};
+use super::{Pf, addresses, host_file};
 use crate::command::Command;
 use crate::link::{Link, Outcome, Trouble, reason};
 use crate::out::Out;
@@ -70,8 +70,13 @@ impl Pf<'_> {
         let facts = self.facts()?.clone();
         let Read { configs, sources } = read(&mut self.out, command, &facts, file)?;
         let Some(configs) = configs else { return Err(Trouble::Here(String::new())) };
-        let windows = self.link.welcome.host == HostKind::Driver;
-        let target = if windows { Target::Windows } else { Target::Any };
+        // With facts of a file the rules are another machine's.
+        let own = command.host_facts.is_none() && host_file(&mut self.link)?.is_none();
+        let target = match self.link.welcome.host {
+            HostKind::Driver => Target::Windows,
+            HostKind::Daemon if own => Target::Linux,
+            HostKind::Daemon | HostKind::Test => Target::Any,
+        };
         for (_, config) in &configs {
             let found = target::check(config, target, &sources);
             if !found.is_empty() {
