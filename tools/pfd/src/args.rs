@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Parser;
+use pfc::target::Target;
 use pfdriver::edge::policy::Policy;
+
+use crate::start::How;
 
 /// The user-mode packet-filter host.
 ///
@@ -82,7 +85,8 @@ Files:
   /run/pfd/NIC.json     what is to be undone for an attached adapter (elsewhere with PFD_RUN set to a folder)
   NIC.pfd               name of the adapter while it is attached: `ip -s link show eth0.pfd`
 
-What pf does and this host does not: divert-to and divert-packet (such packets are dropped and counted), queues.
+What pf does and this host does not: divert-to, divert-reply and divert-packet, routing tables, route labels, and passing
+by user or group are refused when rules are loaded; queues, no-sync and pflow are accepted with a warning.
 
 Exit status: 0 after an ordinary end, 1 when something failed (standard error says what and what to do), 2 for a wrong
 command line.";
@@ -101,6 +105,12 @@ const KINDS: [(&str, u16); 8] = [
 const MPLS: u16 = 0x8847;
 
 impl Args {
+    /// How rules are compiled.
+    pub(crate) const fn how(&self) -> How {
+        let target = if self.host_facts.is_some() { Target::Any } else { Target::Linux };
+        How { budget: self.budget, target }
+    }
+
     /// What passes besides IP.
     pub(crate) fn policy(&self) -> Result<Policy, String> {
         let mut policy = Policy::default();

@@ -47,7 +47,7 @@ pub(crate) fn run(args: &Args) -> Result<(), String> {
     let peers = Peers::new(args.group.as_deref(), args.read_group.as_deref())?;
     let policy = args.policy()?;
     let facts = facts(args)?;
-    let filter = start::filter(&facts, args.rules.as_deref(), args.budget)?;
+    let filter = start::filter(&facts, args.rules.as_deref(), args.how())?;
     if args.host_facts.is_some() {
         filter.with(|f| f.about.file = facts.to_toml().into_bytes());
     }
@@ -249,7 +249,7 @@ fn reload(args: &Args, filter: &Shared, stand: Option<&Stand<'_>>) {
             let world = Route::open().and_then(|mut r| World::read(&mut r)).map_err(|e| format!("netlink: {e}"))?;
             facts.interfaces = world.interfaces(&stand.ours());
         }
-        let loading = start::loading(rules, &facts, args.budget)?;
+        let loading = start::loading(rules, &facts, args.how())?;
         filter.with(|f| start::load(f, loading))
     };
     match load() {

@@ -6,7 +6,7 @@
 //! Locks: the edge before the filter. The thread of packets holds both for one turn of frames; the other holds them
 //! for a moment, with everything prepared before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
@@ -26,7 +26,7 @@ use pfdriver::lock::Lock;
 use crate::attach::record::Role;
 use crate::attach::{self, AttachError, Attached, doing};
 use crate::host::{Known, Ours, World, ip};
-use crate::netlink::link::UP;
+use crate::netlink::link::{DELLINK, UP, gone};
 use crate::netlink::table::{DELNEIGH, NEWNEIGH};
 use crate::netlink::{Route, watch};
 use crate::packets::slots::Outgoing;
@@ -229,10 +229,11 @@ impl<'s> Stand<'s> {
         })?;
         let mut ready = Vec::new();
         let mut stale = true;
+        let mut removed = BTreeSet::new();
         while !self.is_ending() {
             if stale {
                 match self.learn(&mut route) {
-                    Ok(world) => self.adapt(&mut route, &world, carriers),
+                    Ok(world) => self.adapt(&mut route, &world, carriers, &std::mem::take(&mut removed)),
                     Err(e) => eprintln!("pfd: the host's facts could not be read: {e}"),
                 }
                 // Of many changes at once only the outcome counts.
@@ -249,10 +250,17 @@ impl<'s> Stand<'s> {
                         wake(&self.wakener);
                     }
                 }
-                _ => stale = true,
+                kind => {
+                    stale = true;
+                    if kind == DELLINK {
+                        removed.extend(gone(v.body));
+                    }
+                }
             })?;
             if !whole {
                 stale = true;
+                // Any of them may have been away and may be back, open.
+                removed.extend(locked(&self.places).values().map(|p| p.adapter));
                 self.known.clear();
                 route.each_neighbour(|v| {
                     self.known.learn(&v);
@@ -262,13 +270,14 @@ impl<'s> Stand<'s> {
         Ok(())
     }
 
-    /// Makes ports, adapters and what the host sees of them agree.
-    fn adapt(&self, route: &mut Route, world: &World, carriers: &BTreeMap<PortId, File>) {
+    /// Makes ports, adapters and what the host sees of them agree. An adapter that was removed has lost all that closed
+    /// it, even if it is back under its number.
+    fn adapt(&self, route: &mut Route, world: &World, carriers: &BTreeMap<PortId, File>, removed: &BTreeSet<u32>) {
         let mut places = locked(&self.places);
         for (id, place) in places.iter_mut() {
             let shown = world.link(place.shown);
             let adapter = world.link(place.adapter);
-            if place.here && adapter.is_none() {
+            if place.here && (adapter.is_none() || removed.contains(&place.adapter)) {
                 eprintln!("pfd: {}: its adapter is gone; waiting for it", place.name);
                 place.here = false;
                 locked(&self.changes).push(Change::Gone(*id));

@@ -7,9 +7,9 @@ use pfc::compile::{Options, checksum, compile};
 use pfc::facts::live::{File, Live, Source};
 use pfc::facts::{Facts, IFNAMSIZ, Interface};
 use pfc::source::Sources;
-use pfc::{diag, diag::Severity};
+use pfc::{diag, target::Target};
 use pfdriver::facts::{HostFacts, flag};
-use pfdriver::filter::{By, Filter, How, Loading, Unit};
+use pfdriver::filter::{self, By, Filter, Loading, Unit};
 use pfvm::api::{FactRow, encode};
 use pfvm::engine::default_options;
 use pfvm::image::{Image, MAGIC};
@@ -30,6 +30,15 @@ const ROOM: Limits = Limits {
     pktdelay_pkts: 10_000,
     anchors: 512,
 };
+
+/// How rules are compiled and verified.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct How {
+    /// Steps a ruleset may take for a packet.
+    pub(crate) budget: u32,
+    /// Where they run: with facts of a file they are another machine's, which this one stands for.
+    pub(crate) target: Target,
+}
 
 /// Facts of a file, else of this machine.
 pub(crate) fn facts(file: Option<&Path>) -> Result<Facts, String> {
@@ -95,8 +104,8 @@ fn interface(i: &Interface, index: u16, put: &mut impl FnMut(FactRow<'_>)) {
     }
 }
 
-/// An image from a pf.conf, or the file itself where it is one.
-fn image(path: &Path, facts: &Facts) -> Result<Vec<u8>, String> {
+/// An image from a pf.conf, or the file itself where it is one. What the compiler warns of is shown, too.
+fn image(path: &Path, facts: &Facts, target: Target) -> Result<Vec<u8>, String> {
     let name = path.display().to_string();
     let bytes = std::fs::read(path).map_err(|e| format!("{name}: {e}"))?;
     if bytes.starts_with(&MAGIC) {
@@ -104,10 +113,9 @@ fn image(path: &Path, facts: &Facts) -> Result<Vec<u8>, String> {
     }
     let mut sources = Sources::new(facts.loader());
     let file = sources.add(&name, bytes);
-    let outcome = compile(&mut sources, file, facts, &Options::default());
-    let errors: Vec<_> = outcome.diagnostics.iter().filter(|d| d.severity == Severity::Error).collect();
-    // Where standard error is gone, nobody is left to tell.
-    let _ = anstream::stderr().write_all(diag::frames(errors, &sources).as_bytes());
+    let outcome = compile(&mut sources, file, facts, &Options { target, ..Options::default() });
+    // Without colours where standard error is no terminal; where it is gone, nobody is left to tell.
+    let _ = anstream::stderr().write_all(diag::frames(&outcome.diagnostics, &sources).as_bytes());
     outcome.compiled.map(|c| c.image).ok_or_else(|| format!("{name}: the rules do not compile"))
 }
 
@@ -125,8 +133,8 @@ fn limits(asked: Option<Limits>) -> Limits {
 }
 
 /// The filter with its first rules.
-pub(crate) fn filter(facts: &Facts, rules: Option<&Path>, budget: u32) -> Result<Shared, String> {
-    let loading = rules.map(|path| loading(path, facts, budget)).transpose()?;
+pub(crate) fn filter(facts: &Facts, rules: Option<&Path>, how: How) -> Result<Shared, String> {
+    let loading = rules.map(|path| loading(path, facts, how)).transpose()?;
     let asked = loading.as_ref().and_then(|l| l.program.options()).map(|o| o.limits);
     let host = HostFacts::read(&rows(facts)).map_err(|why| format!("facts: {why:?}"))?;
     let mut filter = Filter::new(&limits(asked), host, Unix::new()).map_err(|e| e.to_string())?;
@@ -138,9 +146,9 @@ pub(crate) fn filter(facts: &Facts, rules: Option<&Path>, budget: u32) -> Result
 }
 
 /// Rules of a file, ready to be loaded.
-pub(crate) fn loading(path: &Path, facts: &Facts, budget: u32) -> Result<Loading, String> {
-    let image = image(path, facts)?;
-    let program = program(&image, budget)?;
+pub(crate) fn loading(path: &Path, facts: &Facts, how: How) -> Result<Loading, String> {
+    let image = image(path, facts, how.target)?;
+    let program = program(&image, how.budget)?;
     let by = By { uid: rustix::process::getuid().as_raw(), pid: std::process::id() };
     let path = program.rulesets().first().map_or("", |r| program.text(r.path)).as_bytes().to_vec();
     Ok(Loading { program, unit: Unit { path, image, generation: 0, inserted: 0, by } })
@@ -149,7 +157,7 @@ pub(crate) fn loading(path: &Path, facts: &Facts, budget: u32) -> Result<Loading
 /// Puts rules in force; the generation.
 pub(crate) fn load(filter: &mut Filter<Unix>, loading: Loading) -> Result<u64, String> {
     let checksum = Some(checksum(&loading.unit.image));
-    let loaded = filter.load(vec![loading], How { checksum, ..How::default() });
+    let loaded = filter.load(vec![loading], filter::How { checksum, ..filter::How::default() });
     loaded.map(|(generation, _)| generation).map_err(|why| format!("rules: {why:?}"))
 }
 

@@ -138,12 +138,23 @@ fn check(links: &[Link], name: &str) -> Result<Link, AttachError> {
     Ok(link.clone())
 }
 
-/// Takes hold of an interface.
+/// Takes hold of an interface. A process that was killed a moment ago may hold it for a moment more.
 fn hold(name: &str) -> Result<Hold, AttachError> {
-    record::hold(name)?.ok_or_else(|| {
-        let pid = record::find(name).ok().flatten().map_or_else(String::new, |r| format!(" (process {})", r.pid));
-        AttachError::Busy(name.to_owned(), pid)
-    })
+    for _ in 0..20 {
+        if let Some(hold) = record::hold(name)? {
+            return Ok(hold);
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    let pid = record::find(name).ok().flatten().map_or_else(String::new, |r| format!(" (process {})", r.pid));
+    Err(AttachError::Busy(name.to_owned(), pid))
+}
+
+/// Says that an adapter was never open in between.
+fn taken_over(name: &str, pid: u32) {
+    println!(
+        "pfd: {name}: taken over, shut all the while, from a pfd that died (process {pid}); connections begin anew"
+    );
 }
 
 /// The name of the adapter while it is attached.
@@ -245,6 +256,7 @@ fn take_over(route: &mut Route, mut record: Record, open: bool, hold: Hold) -> R
     let shown = links.iter().find(|l| l.name == name && l.kind == "tun").cloned();
     let (Some(adapter), Some(shown)) = (adapter, shown) else { return Err(AttachError::Left(name)) };
     record.own_clsact |= doing(|| step("clsact"), shut::close(route, adapter.index))?;
+    taken_over(&name, record.pid);
     (record.pid, record.open) = (std::process::id(), open);
     record.write()?;
     let tap = doing(|| step("taking over the TAP"), sys::tap(&name))?;
@@ -334,18 +346,22 @@ pub(crate) fn recover(only: Option<&str>, open: bool) -> Result<Vec<String>, Att
     Ok(done)
 }
 
-/// Takes an adapter into a bridge: shut for the host, every frame of its wire taken.
+/// Takes an adapter into a bridge: shut for the host, every frame of its wire taken. One that a pfd that died left shut
+/// stays shut.
 pub(crate) fn join(name: &str, open: bool) -> Result<Attached, AttachError> {
     let mut route = doing(|| "netlink".to_owned(), Route::open())?;
     let hold = hold(name)?;
-    match record::find(name)? {
-        Some(record) if record.role == Role::Bridged => undo(&mut route, &record, None)?,
-        Some(_) => return Err(AttachError::Left(name.to_owned())),
-        None => {}
+    let left = record::find(name)?;
+    if left.as_ref().is_some_and(|r| r.role != Role::Bridged) {
+        return Err(AttachError::Left(name.to_owned()));
     }
     let links = doing(|| "links".to_owned(), route.links())?;
     let link = check(&links, name)?;
-    let mut record = Record {
+    let fresh = left.is_none();
+    if let Some(left) = &left {
+        taken_over(name, left.pid);
+    }
+    let was = left.unwrap_or_else(|| Record {
         role: Role::Bridged,
         name: name.to_owned(),
         adapter: link.index,
@@ -357,11 +373,12 @@ pub(crate) fn join(name: &str, open: bool) -> Result<Attached, AttachError> {
         pid: std::process::id(),
         settings: settings::read(name),
         belongings: Belongings::default(),
-    };
+    });
+    let mut record = Record { adapter: link.index, open, pid: std::process::id(), ..was };
     record.write()?;
     let mut inside = || -> Result<OwnedFd, AttachError> {
         let step = |what: &str| format!("{name}: {what}");
-        record.own_clsact = doing(|| step("clsact"), shut::close(&mut route, link.index))?;
+        record.own_clsact |= doing(|| step("clsact"), shut::close(&mut route, link.index))?;
         record.write()?;
         settings::quiet(name);
         doing(|| step("no ARP of its own"), route.set_flags(link.index, NOARP, NOARP))?;
@@ -381,7 +398,9 @@ pub(crate) fn join(name: &str, open: bool) -> Result<Attached, AttachError> {
             mtu: link.mtu,
         }),
         Err(error) => {
-            undo(&mut route, &record, None)?;
+            if fresh {
+                undo(&mut route, &record, None)?;
+            }
             Err(error)
         }
     }

@@ -31,8 +31,7 @@ const fn instruction(code: u8, dst: u8, src: u8, offset: u16, value: u32) -> u64
 /// Closes an adapter; whether its `clsact` is pfd's own.
 pub(super) fn close(route: &mut Route, index: u32) -> io::Result<bool> {
     let own = route.add_clsact(index)?;
-    // Those of a pfd that died would be in the way.
-    let _gone = (route.delete_classifier(index, false), route.delete_classifier(index, true));
+    // Those of a pfd that died are replaced in one step: the adapter is not open in between.
     route.add_classifier(index, false, &sys::classifier(&DROP_ALL)?)?;
     route.add_classifier(index, true, &sys::classifier(&DROP_UNMARKED)?)?;
     Ok(own)

@@ -113,6 +113,12 @@ impl Link {
     }
 }
 
+/// The link a [`DELLINK`] message takes away; `None` where it only leaves a bridge.
+pub(crate) fn gone(body: &[u8]) -> Option<u32> {
+    let whole = body.first().is_some_and(|family| *family == 0);
+    u32_at(body, 4).filter(|_| whole)
+}
+
 /// `struct ifinfomsg`.
 fn info(index: u32, flags: u32, change: u32) -> [u8; 16] {
     let mut b = [0; 16];
@@ -211,7 +217,7 @@ impl Route {
         self.ask(Message::new(DELQDISC, REQUEST | ACK, &traffic(index, 0xffff_0000, CLSACT, 0)).text(1, "clsact"))
     }
 
-    /// Puts a classifier before all others, for what comes in or goes out.
+    /// Puts a classifier before all others, for what comes in or goes out, in the place of one that is there.
     pub(crate) fn add_classifier(
         &mut self,
         index: u32,
@@ -252,6 +258,14 @@ mod tests {
         assert_eq!((link.index, &*link.name, link.mtu, link.vlan, link.lower), (7, "v5", 1400, Some(5), Some(3)));
         assert!(link.is_up() && link.has_carrier() && link.ether && !link.is_loopback());
         assert_eq!(Link::parse(&m[HEADER..HEADER + 10]), None);
+    }
+
+    #[test]
+    fn links_that_leave_a_bridge_are_not_gone() {
+        let mut body = info(7, 0, 0);
+        assert_eq!((gone(&body), gone(&body[..6])), (Some(7), None));
+        body[0] = 7;
+        assert_eq!(gone(&body), None);
     }
 
     #[test]
