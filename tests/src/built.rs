@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use crate::project;
 
-/// A command of the workspace, built once by whoever asks first.
+/// A command of the workspace: from the folder `PF_COMMANDS` names, else built once by whoever asks first.
 ///
 /// # Panics
 /// When the commands cannot be built.
@@ -14,6 +14,9 @@ use crate::project;
 pub fn program(name: &str) -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let folder = BUILT.get_or_init(|| {
+        if let Some(folder) = std::env::var_os("PF_COMMANDS") {
+            return PathBuf::from(folder);
+        }
         let mut folder = std::env::current_exe().expect("this test has a path");
         folder.pop();
         if folder.ends_with("deps") {

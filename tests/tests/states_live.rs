@@ -194,7 +194,7 @@ fn live_states_outlive_the_filter_in_a_file() {
     let before = ends(&bed);
     assert_eq!(before.len(), 40);
     bed.control(&format!("-S {file}"));
-    bed.start(Plan::default(), RULES);
+    bed.restart(Plan::default(), RULES);
     assert_eq!(ends(&bed), Vec::<String>::new(), "a new filter knows nobody");
     // Neighbours that have been asked for since are there already.
     let told = said(&bed, &format!("-L {file}"));

@@ -1,19 +1,24 @@
 //! Live figures and the long form of the endurance test, in network namespaces (root).
 //!
-//! `cargo run --release -p tests --bin live -- figures [SECONDS]`, `… -- endurance [SECONDS]` or
+//! `cargo run --release -p tests --bin live -- figures [SECONDS [RUNS]]`, `… -- million`, `… -- endurance [SECONDS]` or
 //! `… -- reloads [TIMES [RULES]]`.
 
 use std::process::ExitCode;
 
 use tests::live::endure::endure;
-use tests::live::figures::figures;
+use tests::live::figures::{figures, million};
 use tests::live::reloads::reloads;
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let seconds = words.get(1).and_then(|n| n.parse().ok());
+    let runs = words.get(2).and_then(|n| n.parse().ok()).unwrap_or(1);
     match words.first().map(String::as_str) {
-        Some("figures") => match figures(seconds.unwrap_or(10)) {
+        Some("figures") => match figures(seconds.unwrap_or(10), runs) {
+            Some(text) => print!("{text}"),
+            None => return ExitCode::FAILURE,
+        },
+        Some("million") => match million() {
             Some(text) => print!("{text}"),
             None => return ExitCode::FAILURE,
         },
@@ -43,7 +48,9 @@ fn main() -> ExitCode {
             }
         }
         _ => {
-            eprintln!("live: `figures [SECONDS]`, `endurance [SECONDS]` or `reloads [TIMES [RULES]]`");
+            eprintln!(
+                "live: `figures [SECONDS [RUNS]]`, `million`, `endurance [SECONDS]` or `reloads [TIMES [RULES]]`"
+            );
             return ExitCode::from(2);
         }
     }

@@ -6,6 +6,8 @@
 //!                                                              198.51.100.1   2001:db8:2::1
 //!                                                      server  198.51.100.10  2001:db8:2::10
 //! ```
+//! A bridge has no addresses; the server is on the client's network then, as 192.0.2.20 and 2001:db8:1::20.
+//!
 //! With a router behind the filter: ext0 198.51.100.1 ─ r0 198.51.100.2, r1 203.0.113.1 ─ s0 203.0.113.10, and the same
 //! with 2001:db8:2::/64 and 2001:db8:3::/64.
 
@@ -26,6 +28,8 @@ pub struct Plan {
     pub unfiltered: bool,
     /// Server and router know no way back to the client's network: what is not translated is not answered.
     pub hidden: bool,
+    /// The filter bridges its two interfaces.
+    pub bridge: bool,
     /// Options of the filter's command.
     pub options: &'static str,
 }
@@ -43,6 +47,7 @@ pub struct Bed {
     pub router: Option<Space>,
     /// Who answers.
     pub server: Space,
+    plan: Plan,
     folder: TempDir,
 }
 
@@ -60,8 +65,9 @@ impl Bed {
             return None;
         }
         let mut bed = Self::built(plan);
+        let _file = bed.write("pf.conf", rules);
         if !plan.unfiltered {
-            bed.start(plan, rules);
+            bed.start();
         }
         Some(bed)
     }
@@ -75,6 +81,10 @@ impl Bed {
         client.default_routes(&["192.0.2.1", "2001:db8:1::1"]);
         filter.forward();
         match &router {
+            None if plan.bridge => {
+                filter.join("ext0", &server, "s0");
+                server.address("s0", &["192.0.2.20/24", "2001:db8:1::20/64"]);
+            }
             None => {
                 filter.join("ext0", &server, "s0");
                 server.address("s0", &["198.51.100.10/24", "2001:db8:2::10/64"]);
@@ -89,35 +99,51 @@ impl Bed {
                 server.default_routes(&["203.0.113.1", "2001:db8:3::1"]);
             }
         }
-        filter.address("ext0", &["198.51.100.1/24", "2001:db8:2::1/64"]);
+        if !plan.bridge {
+            filter.address("ext0", &["198.51.100.1/24", "2001:db8:2::1/64"]);
+        }
         if router.is_some() {
             filter.default_routes(&["198.51.100.2", "2001:db8:2::2"]);
         }
-        if !plan.hidden {
+        if !plan.hidden && !plan.bridge {
             router.as_ref().unwrap_or(&server).default_routes(&["198.51.100.1", "2001:db8:2::1"]);
         }
-        Self { pfd: None, client, filter, router, server, folder: TempDir::new().expect("a folder") }
+        Self { pfd: None, client, filter, router, server, plan, folder: TempDir::new().expect("a folder") }
     }
 
-    /// Starts the filter on both interfaces; one that runs is ended first.
+    /// The command `pfd` with records of its own.
+    #[must_use]
+    pub fn pfd_line(&self, words: &str) -> String {
+        format!("env PFD_RUN={} {} {words}", self.folder.path().join("run").display(), program("pfd").display())
+    }
+
+    /// Starts the filter anew with other rules and options; one that runs is ended first.
     ///
     /// # Panics
-    /// When it does not come to answer.
-    pub fn start(&mut self, plan: Plan, rules: &str) {
+    /// When it does not end, or does not come to answer.
+    pub fn restart(&mut self, plan: Plan, rules: &str) {
         if let Some(mut pfd) = self.pfd.take() {
             assert!(pfd.ends_by("TERM"), "pfd goes on:\n{}", self.log());
         }
-        let file = self.write("pf.conf", rules);
-        let line = format!(
-            "env PFD_RUN={} {} -p {} --rules {} --attach int0 --attach ext0 {} >{} 2>&1",
-            self.folder.path().join("run").display(),
-            program("pfd").display(),
+        self.plan = plan;
+        let _file = self.write("pf.conf", rules);
+        self.start();
+    }
+
+    /// Starts the filter on both interfaces, with the rules in `pf.conf`; its log goes on.
+    ///
+    /// # Panics
+    /// When it ends, or takes no requests in time.
+    pub fn start(&mut self) {
+        let between = if self.plan.bridge { "--bridge int0 ext0" } else { "--attach int0 --attach ext0" };
+        let words = format!(
+            "-p {} --rules {} {between} {} >>{} 2>&1",
             self.socket().display(),
-            file.display(),
-            plan.options,
+            self.folder.path().join("pf.conf").display(),
+            self.plan.options,
             self.folder.path().join("pfd.log").display(),
         );
-        let mut pfd = self.filter.spawn(&line);
+        let mut pfd = self.filter.spawn(&self.pfd_line(&words));
         until("pfd takes requests", || {
             assert!(pfd.runs(), "pfd has ended:\n{}", self.log());
             self.pfctl("-s info").ok
@@ -129,6 +155,26 @@ impl Bed {
     #[must_use]
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("pfd.log")).unwrap_or_default()
+    }
+
+    /// Frames received, passed, dropped, held and generated, as pfd counts them now.
+    ///
+    /// # Panics
+    /// When it does not say.
+    #[must_use]
+    pub fn frames(&self) -> [u64; 5] {
+        const LINE: &str = "pfd: frames: received ";
+        let said = || self.log().matches(LINE).count();
+        let before = said();
+        self.pfd.as_ref().expect("the filter runs").signal("USR1");
+        until("pfd tells what moved", || said() > before && self.log().ends_with('\n'));
+        let log = self.log();
+        let line = log.lines().rev().find(|l| l.starts_with(LINE)).unwrap_or_default();
+        let after = |word: &str| {
+            let mut words = line.split_whitespace().skip_while(|w| *w != word);
+            words.nth(1).and_then(|n| n.trim_end_matches([';', ',']).parse().ok()).unwrap_or(0)
+        };
+        ["received", "passed", "dropped", "held", "generated"].map(after)
     }
 
     /// Its control socket.
@@ -192,10 +238,17 @@ impl Bed {
         (Wire::new(&self.server, "s0"), Wire::new(&self.filter, "ext0"))
     }
 
-    /// What a page server on the server says to the client at an address; nothing when it cannot be had.
+    /// What a page server says at an address, however long it takes: for pages that must come. Nothing when it is
+    /// refused.
     #[must_use]
     pub fn fetch(&self, from: &Space, url: &str) -> Option<String> {
-        let ran = from.run(&format!("curl -s -m 4 --connect-timeout 2 '{url}'"));
+        let ran = from.run(&format!("curl -s -m 50 '{url}'"));
         ran.ok.then_some(ran.out)
+    }
+
+    /// Whether a page cannot be had within two seconds: for pages that must not come.
+    #[must_use]
+    pub fn fetches_in_vain(&self, from: &Space, url: &str) -> bool {
+        !from.run(&format!("curl -s -m 2 '{url}'")).ok
     }
 }

@@ -14,8 +14,8 @@ mod space;
 mod wire;
 
 pub use bed::{Bed, Plan};
-pub use space::{Ran, Running, Space};
-pub use wire::{Capture, Wire};
+pub use space::{Ran, Running, Space, until};
+pub use wire::{Capture, Wire, packet};
 
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -6,8 +6,9 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long anything may take to get ready.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long anything may take that must come: long enough for a machine that builds something else meanwhile. Nobody waits
+/// longer than it takes.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A namespace; it goes with what runs in it when it is dropped.
 #[derive(Debug)]
@@ -196,10 +197,16 @@ impl Space {
         }
     }
 
-    /// Whether a ping is answered.
+    /// Whether a ping is answered, however long that takes: for answers that must come.
     #[must_use]
     pub fn pings(&self, host: &str) -> bool {
-        self.run(&format!("ping -n -c 1 -W 1 {host}")).ok
+        self.run(&format!("ping -n -c 1 -W 30 {host}")).ok
+    }
+
+    /// Whether a ping is not answered within a second: for answers that must not come.
+    #[must_use]
+    pub fn pings_in_vain(&self, host: &str) -> bool {
+        !self.run(&format!("ping -n -c 1 -W 1 {host}")).ok
     }
 }
 
@@ -273,8 +280,8 @@ impl Drop for Running {
 /// Waits until something holds.
 ///
 /// # Panics
-/// When it does not within ten seconds.
-pub(super) fn until(what: &str, mut holds: impl FnMut() -> bool) {
+/// When it does not in [`PATIENCE`].
+pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !holds() {
         assert!(Instant::now() < end, "not in time: {what}");
