@@ -357,7 +357,7 @@ mod live {
         assert!(bed.client.pings("198.51.100.10"), "the neighbours know each other");
         let pfd = bed.pfd.as_ref().unwrap();
         pfd.signal("STOP");
-        let _sent = bed.client.within(|| {
+        let () = bed.client.within(|| {
             let socket = std::net::UdpSocket::bind("192.0.2.10:0").unwrap();
             let datagram = vec![7; 60_000];
             // Twice what the ring of a packet socket holds, with the kernel's share.

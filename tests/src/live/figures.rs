@@ -143,7 +143,7 @@ pub fn million() -> Option<String> {
     // Nobody answers: what is asked ends behind the filter.
     bed.filter.ok("ip route add blackhole 203.0.113.0/24");
     let empty = held(pid).0;
-    bed.client.within(|| {
+    let () = bed.client.within(|| {
         let socket = UdpSocket::bind("192.0.2.10:0").expect("a port");
         for n in 0..STATES {
             let to = (std::net::Ipv4Addr::new(203, 0, 113, u8::try_from(n / 60_000).unwrap_or(0)), 1024);
