@@ -48,15 +48,10 @@ if (($path -split ';') -notcontains $Destination) {
     [Environment]::SetEnvironmentVariable('Path', ($path.TrimEnd(';') + ';' + $Destination), 'Machine')
 }
 
-# Settings first, so that the driver finds them when it starts.
-$policy = @{ pass = 0; block = 1; last = 2 }[$BootPolicy]
-New-Item -Path "$service\Parameters" -Force | Out-Null
-Set-ItemProperty -Path "$service\Parameters" -Name BootPolicy -Type DWord -Value $policy
-
 # Translations take ports 50001 to 65535, Windows gives its sockets 49152 to 65535: the host's range is moved below, so
 # that no port is both. With -KeepDynamicPorts the driver is told that all of that range is the host's, and rules that
 # translate must name other ports (nat-to ... port 20000:32767).
-New-Item -Path $own -Force | Out-Null
+if (-not (Test-Path $own)) { New-Item -Path $own | Out-Null } # New-Item -Force would empty a key that is there
 if (-not $KeepDynamicPorts) {
     foreach ($family in 'ipv4', 'ipv6') {
         foreach ($proto in 'tcp', 'udp') {
@@ -79,6 +74,10 @@ if ((netcfg -s n | Out-String) -notmatch 'planb_filter') {
 } else {
     Write-Host 'The filter is installed already; for another version run uninstall.ps1 first.'
 }
+# What holds from the next start of the driver until rules are loaded.
+$policy = @{ pass = 0; block = 1; last = 2 }[$BootPolicy]
+if (-not (Test-Path "$service\Parameters")) { New-Item -Path "$service\Parameters" | Out-Null }
+Set-ItemProperty -Path "$service\Parameters" -Name BootPolicy -Type DWord -Value $policy
 if (Test-Path $ndi) {
     Set-ItemProperty -Path $ndi -Name FilterRunType -Type DWord -Value $(if ($Mandatory) { 1 } else { 2 })
 }

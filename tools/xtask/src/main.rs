@@ -22,7 +22,7 @@ const OWN: &[(&str, &str, Own)] = &[
     ),
     (
         "package",
-        "makes the zip people install from (--x64: not for ARM64; --built: of the drivers that are built already)",
+        "makes the zip people install from (--x64: not for ARM64; --built: of the drivers that are built already; --dev: with commands built quickly)",
         windows::package::package,
     ),
     (

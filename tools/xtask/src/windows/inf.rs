@@ -183,6 +183,7 @@ fn protocol(inf: &Inf) -> Result<(), Failure> {
         return Err("NCF_FILTER (0x400) is of NDIS 5".to_owned());
     }
     inf.set_to("Ndi\\Interfaces", "UpperRange", &["noupper"])?;
+    // What adapters say of their upper edge; both are in use for Ethernet.
     inf.set_to("Ndi\\Interfaces", "LowerRange", &["ndis5", "ethernet"])?;
     guid(&inf.set("Ndi", "ClsID")?)?;
     let dll = inf.set("Ndi", "ComponentDll")?;

@@ -167,12 +167,12 @@ fn texts_of(registry: &[PathBuf], name: &str) -> Result<Vec<String>, Failure> {
 }
 
 /// Everything.
-fn files(arches: &[Arch]) -> Result<Files, Failure> {
+fn files(arches: &[Arch], profile: Profile) -> Result<Files, Failure> {
     let mut files = Files::new();
     for arch in arches {
         drivers(&mut files, *arch)?;
     }
-    for path in commands::build(Profile::Release)? {
+    for path in commands::build(profile)? {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         files.insert(format!("bin/{name}"), read(&path)?);
     }
@@ -225,7 +225,8 @@ pub(crate) fn package(arguments: &[String]) -> Result<(), Failure> {
         super::build(arguments)?;
     }
     let arches: &[Arch] = if asked("--x64") { &[Arch::X64] } else { &Arch::ALL };
-    let files = files(arches)?;
+    let profile = if asked("--dev") { Profile::Dev } else { Profile::Release };
+    let files = files(arches, profile)?;
     let bytes = zipped(&files)?;
     let to = out().join(format!("planb-{}-windows.zip", env!("CARGO_PKG_VERSION")));
     write(&to, &bytes)?;
@@ -283,6 +284,10 @@ mod tests {
         for command in PACKAGES {
             assert!(uninstall.contains(&format!("'{command}.exe'")), "{command}");
         }
+        // Of a registry key that is there it would leave nothing.
+        assert!(
+            !install.lines().any(|line| line.trim_start().starts_with("New-Item -Path") && line.contains("-Force"))
+        );
         for switch in ["$Mandatory", "$BootPolicy", "$Yes", "interrupted"] {
             assert!(install.contains(switch), "{switch}");
         }

@@ -8,8 +8,6 @@ mod feed;
 mod prefix;
 mod same;
 
-use std::path::Path;
-
 use pfc::compile::{Options, compile};
 use pfc::facts::Facts;
 use pfc::facts::live::{File, Source};
@@ -60,9 +58,7 @@ fn round(wine: &Wine, traffic: &Traffic, n: usize, rules: &str) -> Result<String
 }
 
 /// Rules as `-s rules` shows them, of what is compiled here.
-fn listed(image: &[u8], folder: &Path) -> Result<String, Failure> {
-    let path = folder.join("gateway.pfbin");
-    write(&path, image)?;
+fn listed() -> Result<String, Failure> {
     let printed =
         same::here("pfload", &["-nvf", "examples/gateway.conf", "--host-facts", "examples/gateway.toml"], None)?;
     let kinds = ["pass", "block", "match", "anchor", "antispoof"];
@@ -82,10 +78,10 @@ pub(crate) fn prove(arguments: &[String]) -> Result<(), Failure> {
     // `--drivers`: the commands' words are not compared.
     let drivers_alone = arguments.iter().any(|a| a == "--drivers");
     if !drivers_alone {
-        println!("{}", same::prove(&wine, &folder, &image)?);
+        println!("{}", same::prove(&wine, &folder)?);
     }
     write(&wine.prefix.join("drive_c/gateway.pfbin"), &image)?;
-    let rules = listed(&image, &folder)?;
+    let rules = listed()?;
     let traffic = Traffic::new(&folder, &image, facts)?;
     for driver in IMAGES {
         rounds_of(&wine, &traffic, driver, rounds, &rules)?;

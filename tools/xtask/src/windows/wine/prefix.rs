@@ -37,6 +37,8 @@ impl Wine {
             let command = format!("{package}.exe");
             write(&wine.prefix.join("drive_c").join(&command), &read(&out().join("x64").join(&command))?)?;
         }
+        // One that was left over knows nothing of the new files.
+        let _gone = wine.server().arg("-k").status();
         run(wine.server().arg("-p"))?;
         Ok(wine)
     }

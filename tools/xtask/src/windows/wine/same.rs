@@ -1,6 +1,6 @@
 //! The commands built for Windows say what those built for this machine say.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::prefix::{Wine, drive};
@@ -11,12 +11,20 @@ use crate::windows::run::{Failure, read, run, write};
 /// What a program writes to standard output and to standard error.
 type Said = (String, String);
 
+/// Where the commands for this machine are: in the folder `PF_COMMANDS` names, else as the last build left them.
+fn built() -> PathBuf {
+    let of = |profile: &str| root().join("target").join(profile);
+    let there = |folder: &PathBuf| PACKAGES.iter().all(|name| folder.join(name).exists());
+    let named = std::env::var_os("PF_COMMANDS").map(PathBuf::from);
+    named.or_else(|| Some(of("release")).filter(there)).unwrap_or_else(|| of("debug"))
+}
+
 /// One of the commands, built for this machine.
 ///
 /// # Errors
 /// It is not there. How it ends is left to what it says.
 pub(super) fn here(name: &str, arguments: &[&str], input: Option<&Path>) -> Result<Said, Failure> {
-    let program = root().join("target/debug").join(name);
+    let program = built().join(name);
     let input = match input {
         Some(path) => Stdio::from(std::fs::File::open(path).map_err(|error| format!("{}: {error}", path.display()))?),
         None => Stdio::null(),
@@ -31,7 +39,7 @@ pub(super) fn here(name: &str, arguments: &[&str], input: Option<&Path>) -> Resu
 struct Line {
     name: &'static str,
     arguments: Vec<String>,
-    input: Option<std::path::PathBuf>,
+    input: Option<PathBuf>,
 }
 
 /// The examples, and the rules of pf's own regression tests where they are.
@@ -81,13 +89,11 @@ fn under(wine: &Wine, folder: &Path, lines: &[Line]) -> Result<Vec<Said>, Failur
 ///
 /// # Errors
 /// The first that differs.
-pub(super) fn prove(wine: &Wine, folder: &Path, image: &[u8]) -> Result<String, Failure> {
-    let mut cargo = Command::new("cargo");
-    cargo.args(["build", "--quiet"]).current_dir(root());
-    for package in PACKAGES {
-        cargo.args(["-p", package]);
+pub(super) fn prove(wine: &Wine, folder: &Path) -> Result<String, Failure> {
+    if !PACKAGES.iter().all(|name| built().join(name).exists()) {
+        // With the features of every other build of the workspace, so that nothing is built twice.
+        run(Command::new("cargo").args(["build", "--quiet", "--workspace", "--bins"]).current_dir(root()))?;
     }
-    run(&mut cargo)?;
     let lines = lines();
     let there = under(wine, folder, &lines)?;
     for (line, there) in lines.iter().zip(there) {
@@ -99,11 +105,16 @@ pub(super) fn prove(wine: &Wine, folder: &Path, image: &[u8]) -> Result<String, 
             return Err(format!("{} {}{what}: {at}\nhere:    {a}\nWindows: {b}", line.name, line.arguments.join(" ")));
         }
     }
-    let made = wine.prefix.join("drive_c/gateway.pfbin");
-    let _none = std::fs::remove_file(&made);
-    let examples = ["gateway.conf", "gateway.toml"].map(|name| drive(&root().join("examples").join(name)));
-    wine.ours("pfc", &["build", &examples[0], "--host-facts", &examples[1], "-o", "C:\\gateway.pfbin"])?;
-    if read(&made)? != image {
+    let (there, here_made) = (wine.prefix.join("drive_c/gateway.pfbin"), folder.join("here.pfbin"));
+    for made in [&there, &here_made] {
+        let _none = std::fs::remove_file(made);
+    }
+    let line = "build examples/gateway.conf --host-facts examples/gateway.toml --target windows -o";
+    let to = |path: &str| [line.split(' ').map(str::to_owned).collect(), vec![path.to_owned()]].concat();
+    run(wine.command("C:\\pfc.exe").args(to("C:\\gateway.pfbin")).current_dir(root()).stderr(Stdio::null()))?;
+    let arguments = to(&here_made.display().to_string());
+    here("pfc", &arguments.iter().map(String::as_str).collect::<Vec<_>>(), None)?;
+    if read(&there)? != read(&here_made)? {
         return Err("pfc.exe compiles examples/gateway.conf to other bytes than pfc".to_owned());
     }
     Ok(format!("{} command lines say the same here and on Windows; the image is the same", lines.len()))
