@@ -203,7 +203,7 @@ impl Engine {
         if self.shut || !self.flushes.is_empty() || !is_ordinary(pkt, pd) {
             return None;
         }
-        let slot = self.table.only(&key_of(pd), *hash, pd.dir, pd.iface)?;
+        let slot = self.table.seek(&key_of(pd), *hash, pd.dir, pd.iface)?;
         let s = self.table.get(slot)?;
         let ext = self.table.ext(s);
         let wishes = Wishes::of_state(s, ext);

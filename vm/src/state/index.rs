@@ -133,19 +133,6 @@ impl Index {
         }
     }
 
-    /// The node a hash means, when it can mean one only.
-    #[inline]
-    #[must_use]
-    pub fn only(&self, hash: u64) -> Option<u32> {
-        let (mut first, mut more) = (NONE, false);
-        self.each(hash, |n| {
-            more = first != NONE;
-            first = n;
-            more
-        });
-        (first != NONE && !more).then_some(first)
-    }
-
     /// The first node a hash may mean: a guess to bring its state near, nothing more.
     #[inline]
     #[must_use]

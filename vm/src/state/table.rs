@@ -435,6 +435,12 @@ impl StateTable {
     #[inline]
     pub fn find_hashed(&mut self, key: &StateKey, hash: u64, dir: Direction, kif: u16) -> Option<u32> {
         self.searches.grow(1);
+        self.seek(key, hash, dir, kif)
+    }
+
+    /// The same, not counted as a search ([`StateTable::searched`]): for who shares the table.
+    #[inline]
+    pub fn seek(&self, key: &StateKey, hash: u64, dir: Direction, kif: u16) -> Option<u32> {
         let mut best = NONE;
         self.index.each(hash, |n| {
             let (slot, side) = owner(n);
@@ -444,15 +450,6 @@ impl StateTable {
             false
         });
         (best != NONE).then_some(best)
-    }
-
-    /// The state a packet belongs to where the index leaves no doubt: only one state may hold the key. `None` when there are
-    /// several, or none. It is not counted as a search ([`StateTable::searched`]).
-    #[must_use]
-    #[inline]
-    pub fn only(&self, key: &StateKey, hash: u64, dir: Direction, kif: u16) -> Option<u32> {
-        let (slot, side) = owner(self.index.only(hash)?);
-        (self.is_key(slot, side, key) && self.meets(slot, side, dir, kif)).then_some(slot)
     }
 
     /// Counts searches, for who shares the table.
