@@ -132,7 +132,7 @@ const STATES: u32 = 1_000_000;
 #[must_use]
 pub fn million() -> Option<String> {
     let rules = "set limit states 1000000\nset timeout { udp.first 3600, adaptive.start 0, adaptive.end 0 }\n\
-        pass in on int0 inet proto udp\npass no state\n";
+        pass no state\npass in on int0 inet proto udp\n";
     let bed = Bed::new(rules)?;
     let pid = bed.pfd.as_ref()?.pid();
     let count = || {
