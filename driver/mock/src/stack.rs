@@ -36,7 +36,7 @@ struct Slot<J: Judge + 'static> {
 #[derive(Debug)]
 pub struct Stack<J: Judge + 'static> {
     /// The driver.
-    pub driver: Box<Driver<Mock, J>>,
+    pub driver: sys::Placed<Driver<Mock, J>>,
     slots: Vec<Slot<J>>,
     /// Requests that were made, and what was answered: `None` while they are under way.
     pub asked: Mutex<Vec<(usize, Option<Status>)>>,
@@ -68,7 +68,7 @@ impl<J: Judge> Stack<J> {
     /// Likewise over a mock that was prepared.
     #[must_use]
     pub fn over(mock: Mock, judge: J, supply: Supply, adapters: usize) -> Option<Self> {
-        let driver = Box::new(at_level(PASSIVE, || Driver::new(mock, judge, supply))?);
+        let driver = sys::Placed::new(at_level(PASSIVE, || Driver::new(mock, judge, supply))?);
         let slots = (0..adapters).map(|_| Slot { module: RwLock::new(None), order: Mutex::new(()) }).collect();
         Some(Self { driver, slots, asked: Mutex::new(Vec::new()) })
     }

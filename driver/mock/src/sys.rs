@@ -325,3 +325,36 @@ pub fn own(list: *mut NetBufferList) -> Option<pfndis::sys::list::List> {
     // SAFETY: the list was just made for the filter.
     unsafe { pfndis::sys::list::List::from_raw(list) }
 }
+
+/// A value that stays where it is, whoever has this: others hold its address.
+#[derive(Debug)]
+pub struct Placed<T>(core::ptr::NonNull<T>);
+
+// SAFETY: it owns its value, as a box does.
+unsafe impl<T: Send> Send for Placed<T> {}
+// SAFETY: as above.
+unsafe impl<T: Sync> Sync for Placed<T> {}
+
+impl<T> Placed<T> {
+    /// Puts a value in its place.
+    #[must_use]
+    pub fn new(value: T) -> Self {
+        Self(core::ptr::NonNull::from(Box::leak(Box::new(value))))
+    }
+}
+
+impl<T> core::ops::Deref for Placed<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: the value is there until this is dropped.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl<T> Drop for Placed<T> {
+    fn drop(&mut self) {
+        // SAFETY: made by `new` of a box, given back once.
+        drop(unsafe { Box::from_raw(self.0.as_ptr()) });
+    }
+}

@@ -28,8 +28,8 @@ fn handle(n: usize) -> Handle {
 }
 
 /// A driver with two running modules.
-fn running(supply: Supply) -> (Box<Filter>, One, One) {
-    let driver = Box::new(Driver::new(Mock::default(), Script::default(), supply).unwrap());
+fn running(supply: Supply) -> (sys::Placed<Filter>, One, One) {
+    let driver = sys::Placed::new(Driver::new(Mock::default(), Script::default(), supply).unwrap());
     let a = driver.attach(handle(0xa0), adapter(1)).unwrap();
     let b = driver.attach(handle(0xb0), adapter(2)).unwrap();
     assert_eq!((a.get().restart(1500), b.get().restart(1500)), (SUCCESS, SUCCESS));
@@ -55,7 +55,7 @@ fn handle_of(module: &One) -> Handle {
 }
 
 /// Stops both modules and looks for what is left.
-fn end(driver: Box<Filter>, modules: &[One]) {
+fn end(driver: sys::Placed<Filter>, modules: &[One]) {
     for module in modules {
         if module.get().pause() == PENDING {
             drain(&driver, modules);
@@ -293,7 +293,8 @@ fn requests_go_through_as_clones_and_are_answered_once() {
 
 #[test]
 fn every_allocation_of_an_attach_may_fail() {
-    let driver = Box::new(Driver::new(Mock::default(), Script::default(), Supply { small: 3, large: 2 }).unwrap());
+    let driver =
+        sys::Placed::new(Driver::new(Mock::default(), Script::default(), Supply { small: 3, large: 2 }).unwrap());
     let mut failures = 0;
     for at in 1.. {
         driver.os.fail(Some(at));

@@ -2,7 +2,7 @@
 //!
 //! AddressSanitizer runs all tests of the portable driver over the mock (buffer lists in real memory: a list that is
 //! touched after it was given away, or beyond its pieces, ends the run). Miri runs what is quick enough: the driver's unit
-//! tests.
+//! tests, and of those over the mock three.
 
 use std::process::Command;
 
@@ -11,7 +11,10 @@ const TARGET: &str = "target/sanitize";
 /// The only target whose standard library comes with the sanitizer's hooks here.
 const HOST: &str = "x86_64-unknown-linux-gnu";
 /// What Miri runs: a package, and which of its tests.
-const SLOW: &[(&str, &[&str])] = &[("pfndis", &["--lib"])];
+const SLOW: &[(&str, &[&str])] = &[
+    ("pfndis", &["--lib"]),
+    ("ndismock", &["--test", "filter", "--", "a_failed_copy", "a_pause_waits", "order_is_kept"]),
+];
 
 /// Runs both; `--address` or `--miri` for one alone.
 ///
