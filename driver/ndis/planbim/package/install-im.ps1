@@ -8,13 +8,14 @@ param(
     [switch]$Yes                        # does not ask
 )
 $ErrorActionPreference = 'Stop'
+if ($env:PROCESSOR_ARCHITECTURE -ne 'AMD64') { throw 'The intermediate driver is for x64 alone: install.ps1 has the filter.' }
 if ((netcfg -s n | Out-String) -match 'planb_filter') { throw 'The filter is installed: uninstall.ps1 first.' }
 if (-not $Yes) {
     Write-Warning 'Every network connection of this computer is interrupted, this session too if it is remote.'
     if ((Read-Host 'Go on? [y/N]') -notmatch '^[yY]') { exit 1 }
 }
 if ((netcfg -s n | Out-String) -notmatch 'planb_im\b') {
-    netcfg -v -l (Join-Path $PSScriptRoot 'planbim.inf') -c p -i planb_im
+    netcfg -v -l (Join-Path $PSScriptRoot 'x64\planbim.inf') -c p -i planb_im
     if ($LASTEXITCODE -ne 0) { throw "netcfg: $LASTEXITCODE (see C:\Windows\INF\setupapi.dev.log)" }
 }
 $parameters = 'HKLM:\SYSTEM\CurrentControlSet\Services\planbimmp\Parameters'

@@ -28,11 +28,19 @@ use super::{Arch, COMMANDS, inf, out, root};
 /// The day signatures are dated when nobody says which: 2026-01-01.
 const DAY: &str = "1767225600";
 /// Pages that go along.
-const PAGES: &[&str] = &["windows", "commands", "language", "host-facts", "watching", "json"];
+const PAGES: &[&str] = &["windows", "windows-im", "commands", "language", "host-facts", "watching", "json"];
 /// Examples that go along.
 const EXAMPLES: &[&str] = &["gateway.conf", "gateway.toml", "gateway.pcap"];
-/// Scripts that go along.
-const SCRIPTS: &[&str] = &["install.ps1", "uninstall.ps1", "test-sign.ps1"];
+/// Scripts that go along, and where they lie below `driver/ndis`.
+const SCRIPTS: &[(&str, &str)] = &[
+    ("package", "install.ps1"),
+    ("package", "uninstall.ps1"),
+    ("package", "test-sign.ps1"),
+    ("planbim/package", "install-im.ps1"),
+    ("planbim/package", "uninstall-im.ps1"),
+];
+/// INFs of the intermediate driver: for x64 alone, as its notify object is.
+const X64_ALONE: &[&str] = &["planbim.inf", "planbim_mp.inf"];
 
 /// Files by their names in the zip.
 type Files = BTreeMap<String, Vec<u8>>;
@@ -88,6 +96,9 @@ fn drivers(files: &mut Files, arch: Arch) -> Result<(), Failure> {
     for path in inf::check()? {
         let text = read_text(&path)?;
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if arch != Arch::X64 && X64_ALONE.contains(&name.as_str()) {
+            continue;
+        }
         for image in copied(&text) {
             let place = format!("{}/{image}", arch.wdk());
             if !files.contains_key(&place) {
@@ -176,9 +187,10 @@ fn files(arches: &[Arch], profile: Profile) -> Result<Files, Failure> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         files.insert(format!("bin/{name}"), read(&path)?);
     }
-    let package = root().join("driver/ndis/package");
-    for script in SCRIPTS {
-        let text = read_text(&package.join(script))?.replace("\r\n", "\n").replace('\n', "\r\n");
+    for (folder, script) in SCRIPTS {
+        let text = read_text(&root().join("driver/ndis").join(folder).join(script))?
+            .replace("\r\n", "\n")
+            .replace('\n', "\r\n");
         files.insert((*script).to_owned(), text.into_bytes());
     }
     files.insert("planb-test.cer".to_owned(), read(&certificate()?.0)?);
