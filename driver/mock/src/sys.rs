@@ -87,7 +87,9 @@ pub fn empty_list(pool: Handle) -> *mut NetBufferList {
 /// Makes a list's first frame say what is not true: a length, an offset, a place in a piece, or nothing at all.
 pub fn lie(list: *mut NetBufferList, what: usize, by: usize) {
     // SAFETY: the mock has the list.
-    let Some(f) = (unsafe { (*list).first.as_mut() }) else { return };
+    let first = unsafe { (*list).first };
+    // SAFETY: a list's frames live as long as it does.
+    let Some(f) = (unsafe { first.as_mut() }) else { return };
     let by32 = u32::try_from(by).unwrap_or(0);
     match what % 6 {
         0 => f.length = f.length.wrapping_add(by32),

@@ -128,7 +128,7 @@ impl Sink for Looking {
         let len = parts.iter().fold(0, |n, p| n + p.len());
         assert!((14..=ROOM).contains(&len));
         self.frames += 1;
-        self.frames % 7 != 0
+        !self.frames.is_multiple_of(7)
     }
 }
 

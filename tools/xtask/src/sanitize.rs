@@ -20,7 +20,7 @@ const SLOW: &[(&str, &[&str])] = &[
 ///
 /// # Errors
 /// A run that failed, or a nightly toolchain that is not there.
-pub fn sanitize(arguments: &[String]) -> Result<(), String> {
+pub(crate) fn sanitize(arguments: &[String]) -> Result<(), String> {
     let alone = arguments.first().map(String::as_str);
     if alone != Some("--miri") {
         address()?;

@@ -13,6 +13,7 @@
 //! nothing outside of machines that were told to trust it.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -101,12 +102,12 @@ fn drivers(files: &mut Files, arch: Arch) -> Result<(), Failure> {
         }
         for image in copied(&text) {
             let place = format!("{}/{image}", arch.wdk());
-            if !files.contains_key(&place) {
+            if let Entry::Vacant(free) = files.entry(place) {
                 let from = built.join(&image);
                 if !from.exists() {
                     return Err(format!("{name} copies {image}, which is not built: {}", from.display()));
                 }
-                files.insert(place, signed(&from)?);
+                free.insert(signed(&from)?);
             }
         }
         // As Windows writes them, whatever the checkout did.
