@@ -1,7 +1,7 @@
 //! The network of a Windows machine.
 //!
 //! Holds adapters with their names and addresses, routes, ports, and what kind of link an adapter is. All of it is data:
-//! [`crate::sys`] fills it on Windows, tests fill it anywhere.
+//! `crate::sys` fills it on Windows, tests fill it anywhere.
 //!
 //! Sources: `IP_ADAPTER_ADDRESSES_LH`, `MIB_IF_ROW2`, `MIB_IPFORWARD_ROW2`; `ipifcons.h` for the types of interfaces.
 
