@@ -123,7 +123,7 @@ mod tests {
         assert_eq!((card.index, card.mtu, card.mac), (12, 1500, [2, 0, 0, 0, 0, 9]));
         assert_eq!(
             card.groups().collect::<Vec<_>>(),
-            ["egress", "ethernet", "{0D7A}", "luid:0x600800000000", "02:00:00:00:00:09"]
+            ["egress", "ethernet", "{0D7A}", "luid:0x6008000000000", "02:00:00:00:00:09"]
         );
         assert!(facts.is(card, "{0D7A}"), "a rule on the GUID matches");
         assert!(card.has(flag::UP) && card.has(flag::BROADCAST) && !card.has(flag::LOOPBACK));
