@@ -218,7 +218,8 @@ impl<P: Platform> Host for Surface<'_, P> {
 }
 
 impl<P: Platform> Filter<P> {
-    /// A filter without rules, with room for `limits`.
+    /// A filter without rules, with room for `limits`, for hosts whose allocator ends the process when memory is short; a
+    /// driver finds a place for the engine itself and takes [`Filter::over`].
     ///
     /// # Errors
     /// [`OutOfMemory`].

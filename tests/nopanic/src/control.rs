@@ -7,7 +7,7 @@ use pfdriver::filter::{By, Filter};
 use pfdriver::lock::Lock;
 use pfdriver::platform::Platform;
 use pfvm::api::{HostKind, Rights};
-use pfvm::engine::{Arriving, Carried, Scratch, Seen, default_options};
+use pfvm::engine::{Arriving, Carried, Engine, Scratch, Seen, default_options};
 use pfvm::host::Random;
 use pfvm::packet::{Packet, PktMeta};
 use pfvm::rule::{Af, Direction};
@@ -51,7 +51,12 @@ impl Lock<Chance> for One {
 #[unsafe(no_mangle)]
 pub extern "C" fn control(bytes: *const u8, len: usize, reply: *mut u8, reply_len: usize) -> usize {
     let Ok(facts) = HostFacts::read(memory::bytes(bytes, len)) else { return 1 };
-    let Ok(filter) = Filter::new(&default_options().limits, facts, Chance) else { return 2 };
+    let limits = default_options().limits;
+    let Some(engine) = Engine::new(&limits, &mut Chance).ok().and_then(memory::boxed) else { return 2 };
+    let Ok(mut filter) = Filter::over(engine, facts, Chance) else { return 2 };
+    if filter.begin(&limits).is_err() {
+        return 2;
+    }
     let filter = One(core::cell::Cell::new(Some(filter)));
     let mut control = Control::new(HostKind::Driver, DRIVER_BUDGET);
     let rights = if memory::coin() { Rights::Write } else { Rights::Read };

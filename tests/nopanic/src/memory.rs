@@ -1,6 +1,8 @@
 //! Memory and chance for a library without `std`: the C library's.
 #![cfg_attr(feature = "canary", allow(dead_code, reason = "the canary needs little"))]
 
+use alloc::alloc::alloc;
+use alloc::boxed::Box;
 use core::alloc::{GlobalAlloc, Layout};
 
 unsafe extern "C" {
@@ -26,6 +28,19 @@ unsafe impl GlobalAlloc for C {
 
 #[global_allocator]
 static ALLOCATOR: C = C;
+
+/// A value in memory of its own; `None` when there is none.
+pub(crate) fn boxed<T>(value: T) -> Option<Box<T>> {
+    // SAFETY: what is boxed here is larger than nothing.
+    let at = unsafe { alloc(Layout::new::<T>()) }.cast::<T>();
+    if at.is_null() {
+        return None;
+    }
+    // SAFETY: just taken, for a value of this layout.
+    unsafe { at.write(value) };
+    // SAFETY: the value is there, in memory of the global allocator with its layout.
+    Some(unsafe { Box::from_raw(at) })
+}
 
 /// The bytes a caller hands over.
 pub(crate) fn bytes<'a>(at: *const u8, len: usize) -> &'a [u8] {
