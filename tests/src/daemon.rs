@@ -12,8 +12,8 @@ use tempfile::TempDir;
 
 use crate::shared::project;
 
-/// How long anything may take on a machine that has much else to do.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// How long anything may take that must come, on a machine that has much else to do. Nobody waits longer than it takes.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A running pfd that takes its facts from a file; it needs no rights. It ends with this.
 #[derive(Debug)]

@@ -4,40 +4,13 @@ use pfc::compile::{Options, compile};
 use pfc::facts::Facts;
 use pfc::ruleset::OptimizerLevel;
 use pfc::source::Sources;
-use pfvm::exec::{Context, DEFAULT_FUEL, Grove, Machine, Site, Step, UnitId, run};
+use pfvm::exec::{DEFAULT_FUEL, Grove, Machine, Step, run};
 use pfvm::image::Image;
 use pfvm::packet::{BadOpts, FragInfo, L4, PacketDesc, TcpInfo};
-use pfvm::rule::{Addr, Af, Direction, IfaceId, TableId, TagId};
+use pfvm::rule::{Addr, Af, Direction};
 use pfvm::verify::{Body, DRIVER_BUDGET, Program};
 use std::path::Path;
 use tests::fuzz::Numbers;
-
-/// A host with nothing but rules.
-struct Bare;
-
-impl Context for Bare {
-    fn in_table(&mut self, _: UnitId, _: TableId, _: Af, _: &Addr) -> bool {
-        false
-    }
-    fn is_iface(&mut self, _: UnitId, _: IfaceId, _: u16) -> bool {
-        false
-    }
-    fn tag(&mut self, _: UnitId, _: TagId) -> u16 {
-        0
-    }
-    fn random(&mut self) -> u32 {
-        0
-    }
-    fn under_rate(&mut self, _: Site) -> bool {
-        true
-    }
-    fn is_live(&mut self, _: Site) -> bool {
-        true
-    }
-    fn use_up(&mut self, _: Site) -> bool {
-        true
-    }
-}
 
 fn unpacked(path: &Path) -> Vec<u8> {
     let bytes = std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
@@ -107,7 +80,7 @@ fn desc(src: u32, dst: u32, sport: u16, dport: u16, proto: u8) -> PacketDesc {
 /// The label's number of the rule that decides, `u32::MAX` for none.
 fn decide(grove: &Grove<Program>, machine: &mut Machine, packet: &PacketDesc) -> u32 {
     machine.reset(Body::Code, DEFAULT_FUEL);
-    assert_eq!(run(grove, packet, machine, &mut Bare), Step::Done);
+    assert_eq!(run(grove, packet, machine, &mut ()), Step::Done);
     let program = &grove.units()[0];
     let label = |h: pfvm::exec::Hit| program.text(program.rule(h.site.rule).expect("exists").label)[1..].parse();
     machine.noted().map_or(u32::MAX, |h| label(h).expect("rules are labelled rN"))

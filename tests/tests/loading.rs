@@ -6,40 +6,11 @@ use pfc::source::Sources;
 use pfvm::engine::ifaces::Live;
 use pfvm::engine::load::LoadError;
 use pfvm::engine::{Carried, Engine, Seen, Verdict, default_options};
-use pfvm::host::{Hop, Host, Random};
+use pfvm::host::Still;
 use pfvm::image::Image;
 use pfvm::packet::{DropReason, Packet, PktMeta};
-use pfvm::rule::{Addr, Af, Direction, Limits};
+use pfvm::rule::{Af, Direction, Limits};
 use pfvm::verify::Program;
-
-/// A host with nothing but a clock that stands still.
-struct Quiet(u32);
-
-impl Random for Quiet {
-    fn random_u32(&mut self) -> u32 {
-        self.0 = self.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        self.0
-    }
-}
-
-impl Host for Quiet {
-    fn now_ms(&self) -> u64 {
-        1_000_000
-    }
-    fn route(&self, _: Af, _: &Addr) -> Option<Hop> {
-        None
-    }
-    fn answers_for(&self, _: Af, _: &Addr) -> Option<Addr> {
-        None
-    }
-    fn own_address(&self, _: Af, _: u16, _: &Addr) -> Option<Addr> {
-        None
-    }
-    fn port_in_use(&self, _: u8, _: u16) -> bool {
-        false
-    }
-    fn send(&mut self, _: &[u8], _: Af, _: bool, _: u16) {}
-}
 
 fn image(rules: &str) -> Vec<u8> {
     let mut sources = Sources::disk();
@@ -52,13 +23,13 @@ fn program(bytes: &[u8]) -> Program {
     Program::verify(&Image::parse(bytes).unwrap(), BUDGET).unwrap()
 }
 
-fn load(engine: &mut Engine, program: Program, host: &mut Quiet) -> Result<(), LoadError> {
+fn load(engine: &mut Engine, program: Program, host: &mut Still) -> Result<(), LoadError> {
     let live = [Live { index: 1, name: "em0", groups: &["all"], loopback: false }];
     engine.load(vec![program], None, &live, &|_, _, _| {}, host)
 }
 
 /// What becomes of a UDP datagram that comes in.
-fn decide(engine: &mut Engine, host: &mut Quiet) -> (Verdict, DropReason) {
+fn decide(engine: &mut Engine, host: &mut Still) -> (Verdict, DropReason) {
     let mut bytes = [
         0x45, 0, 0, 28, 0, 1, 0, 0, 64, 17, 0, 0, 192, 0, 2, 7, 10, 0, 0, 1, // IPv4
         0x9c, 0x40, 0, 53, 0, 8, 0, 0, // UDP
@@ -70,14 +41,14 @@ fn decide(engine: &mut Engine, host: &mut Quiet) -> (Verdict, DropReason) {
     (out.verdict, out.reason)
 }
 
-fn engine(tables: u32, host: &mut Quiet) -> Engine {
+fn engine(tables: u32, host: &mut Still) -> Engine {
     let small = Limits { states: 100, src_nodes: 10, frags: 10, tables, ..default_options().limits };
     Engine::new(&small, host).unwrap()
 }
 
 #[test]
 fn a_damaged_image_leaves_the_old_rules() {
-    let mut host = Quiet(1);
+    let mut host = Still { now_ms: 1_000_000, seed: 1 };
     let mut engine = engine(4, &mut host);
     load(&mut engine, program(&image("block all\n")), &mut host).unwrap();
     assert_eq!(decide(&mut engine, &mut host), (Verdict::Drop, DropReason::Match));
@@ -96,7 +67,7 @@ fn a_damaged_image_leaves_the_old_rules() {
 
 #[test]
 fn a_load_that_finds_no_room_leaves_the_old_rules() {
-    let mut host = Quiet(1);
+    let mut host = Still { now_ms: 1_000_000, seed: 1 };
     let mut engine = engine(1, &mut host);
     load(&mut engine, program(&image("pass no state\n")), &mut host).unwrap();
     assert_eq!(decide(&mut engine, &mut host).0, Verdict::Pass);
@@ -112,7 +83,7 @@ fn a_load_that_finds_no_room_leaves_the_old_rules() {
 
 #[test]
 fn programs_taken_out_leave_the_door_shut() {
-    let mut host = Quiet(1);
+    let mut host = Still { now_ms: 1_000_000, seed: 1 };
     let mut engine = engine(4, &mut host);
     assert_eq!(decide(&mut engine, &mut host).0, Verdict::Pass, "no rules at all is pass");
     load(&mut engine, program(&image("block all\n")), &mut host).unwrap();
@@ -122,7 +93,7 @@ fn programs_taken_out_leave_the_door_shut() {
 
 #[test]
 fn no_limit_makes_more_room_than_there_may_be() {
-    let mut host = Quiet(1);
+    let mut host = Still { now_ms: 1_000_000, seed: 1 };
     let mut engine = engine(4, &mut host);
     engine.most = Limits { states: 300, src_nodes: 40, frags: 50, tables: 60, table_entries: 300_000, ..engine.most };
     let most = engine.most;

@@ -2,7 +2,7 @@
 //! restored, what a load that is taken back leaves. Needs root and namespaces.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::net::{TcpStream, UdpSocket};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -14,28 +14,6 @@ const RULES: &str = "set skip on lo\nmatch out on ext0 inet nat-to (ext0)\nblock
     pass in on int0 inet proto tcp to port 7 keep state (source-track rule, max-src-states 100) label \"talk\"\n\
     pass in on int0 inet proto udp to port 53 label \"dns\"\npass in on int0 inet proto icmp label \"ping\"\n\
     pass out on ext0\npass out on int0 proto { icmp icmp6 }\n";
-
-/// Answers words over TCP on port 7 and datagrams on port 53.
-fn answer(on: &Space) {
-    let (listener, datagrams) = on.within(|| {
-        let udp = UdpSocket::bind(("0.0.0.0", 53)).expect("the port is free");
-        (TcpListener::bind(("0.0.0.0", 7)).expect("the port is free"), udp)
-    });
-    std::thread::spawn(move || {
-        for mut stream in listener.incoming().map_while(Result::ok) {
-            std::thread::spawn(move || {
-                let mut word = [0; 4];
-                while stream.read_exact(&mut word).is_ok() && stream.write_all(&word).is_ok() {}
-            });
-        }
-    });
-    std::thread::spawn(move || {
-        let mut word = [0; 64];
-        while let Ok((len, from)) = datagrams.recv_from(&mut word) {
-            let _unreachable = datagrams.send_to(&word[..len], from);
-        }
-    });
-}
 
 fn connect(from: &Space) -> TcpStream {
     from.within(|| {
@@ -83,7 +61,7 @@ fn json(bed: &Bed, words: &str) -> Value {
 #[test]
 fn live_states_are_shown_as_pfctl_shows_them() {
     let Some(bed) = Bed::new(RULES) else { return };
-    answer(&bed.server);
+    bed.server.echo(7, 53);
     let mut stream = connect(&bed.client);
     assert!(talks(&mut stream));
     let port = stream.local_addr().unwrap().port();
@@ -128,7 +106,7 @@ fn live_states_are_shown_as_pfctl_shows_them() {
 #[test]
 fn live_states_are_killed_by_host_net_label_key_and_number() {
     let Some(bed) = Bed::new(RULES) else { return };
-    answer(&bed.server);
+    bed.server.echo(7, 53);
     let make = || {
         said(&bed, "-F states");
         let streams = [connect(&bed.client), connect(&bed.client)];
@@ -182,7 +160,7 @@ fn live_states_are_killed_by_host_net_label_key_and_number() {
 #[test]
 fn live_states_outlive_the_filter_in_a_file() {
     let Some(mut bed) = Bed::new(RULES) else { return };
-    answer(&bed.server);
+    bed.server.echo(7, 53);
     let mut streams: Vec<TcpStream> = (0..20).map(|_| connect(&bed.client)).collect();
     assert!(streams.iter_mut().all(talks));
     let file = bed.folder().join("states").display().to_string();
@@ -220,7 +198,7 @@ fn live_states_outlive_the_filter_in_a_file() {
 #[test]
 fn live_conversations_outlast_a_load_that_is_taken_back() {
     let Some(bed) = Bed::new(RULES) else { return };
-    answer(&bed.server);
+    bed.server.echo(7, 53);
     let mut stream = connect(&bed.client);
     assert!(talks(&mut stream));
     let shut = bed.write("shut.conf", "set skip on lo\nblock label \"shut\"\n").display().to_string();

@@ -68,3 +68,38 @@ pub trait Host: Random {
     /// it as it is.
     fn log(&mut self, _record: &LogRecord, _packet: &Packet<'_>) {}
 }
+
+/// A host with neither network nor log, for whom time stands still: what tests and measurements put beside an engine.
+#[derive(Clone, Copy, Debug)]
+pub struct Still {
+    /// The time it is, milliseconds.
+    pub now_ms: u64,
+    /// Seed of its random words, which can be predicted: never a host of real traffic.
+    pub seed: u32,
+}
+
+impl Random for Still {
+    fn random_u32(&mut self) -> u32 {
+        self.seed = self.seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        self.seed
+    }
+}
+
+impl Host for Still {
+    fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+    fn route(&self, _: Af, _: &Addr) -> Option<Hop> {
+        None
+    }
+    fn answers_for(&self, _: Af, _: &Addr) -> Option<Addr> {
+        None
+    }
+    fn own_address(&self, _: Af, _: u16, _: &Addr) -> Option<Addr> {
+        None
+    }
+    fn port_in_use(&self, _: u8, _: u16) -> bool {
+        false
+    }
+    fn send(&mut self, _: &[u8], _: Af, _: bool, _: u16) {}
+}

@@ -10,12 +10,12 @@ use pfvm::engine::ifaces::Live;
 use pfvm::engine::rules::default_rule;
 use pfvm::engine::{Carried, Engine, Scratch, Seen, Verdict, default_options};
 use pfvm::exec::UnitId;
-use pfvm::host::{Hop, Host, Random};
+use pfvm::host::Still;
 use pfvm::image::encode::{Parts, encode};
 use pfvm::image::{Image, Ruleset, Run};
 use pfvm::isa::Op;
 use pfvm::packet::{Packet, PktMeta};
-use pfvm::rule::{Action, Addr, Af, Direction, Keep, Limits, Rule};
+use pfvm::rule::{Action, Af, Direction, Keep, Limits, Rule};
 use pfvm::state::{PeerState, State};
 use pfvm::sync::{Byte, Long};
 use pfvm::verify::{DRIVER_BUDGET, Program};
@@ -26,32 +26,9 @@ const PREEMPTIONS: usize = 2;
 const IFACE: u16 = 1;
 const NOW: u64 = 1_000_000;
 
-/// A host that knows the time.
-struct Quiet;
-
-impl Random for Quiet {
-    fn random_u32(&mut self) -> u32 {
-        4
-    }
-}
-
-impl Host for Quiet {
-    fn now_ms(&self) -> u64 {
-        NOW
-    }
-    fn route(&self, _: Af, _: &Addr) -> Option<Hop> {
-        None
-    }
-    fn answers_for(&self, _: Af, _: &Addr) -> Option<Addr> {
-        None
-    }
-    fn own_address(&self, _: Af, _: u16, _: &Addr) -> Option<Addr> {
-        None
-    }
-    fn port_in_use(&self, _: u8, _: u16) -> bool {
-        false
-    }
-    fn send(&mut self, _: &[u8], _: Af, _: bool, _: u16) {}
+/// What stands around the engine.
+const fn host() -> Still {
+    Still { now_ms: NOW, seed: 4 }
 }
 
 /// The image of one rule for all packets: `pass keep state`, or `block`.
@@ -71,7 +48,7 @@ fn program(image: &[u8]) -> Program {
 
 fn load(e: &mut Engine, image: &[u8]) {
     let live = [Live { index: IFACE, name: "em0", groups: &[], loopback: false }];
-    e.load(vec![program(image)], Some(UnitId(0)), &live, &|_, _, _| {}, &mut Quiet).unwrap();
+    e.load(vec![program(image)], Some(UnitId(0)), &live, &|_, _, _| {}, &mut host()).unwrap();
 }
 
 /// A packet of the one conversation: flags, sequence, acknowledgement and bytes of a segment, or a datagram.
@@ -118,7 +95,7 @@ impl Sent {
     fn alone(self, e: &mut Engine) -> Verdict {
         let mut bytes = self.bytes();
         let mut packet = Packet::whole(&mut bytes);
-        e.process(&mut packet, &PktMeta::default(), self.seen(), Carried::default(), &mut [], &mut Quiet).verdict
+        e.process(&mut packet, &PktMeta::default(), self.seen(), Carried::default(), &mut [], &mut host()).verdict
     }
 
     /// As a processor does it: shared, and alone where that will not do.
@@ -159,7 +136,7 @@ fn engine(image: &[u8], first: &[Sent]) -> Engine {
         table_entries: 16,
         ..default_options().limits
     };
-    let mut e = Engine::new(&limits, &mut Quiet).unwrap();
+    let mut e = Engine::new(&limits, &mut host()).unwrap();
     load(&mut e, image);
     for sent in first {
         assert_eq!(sent.alone(&mut e), Verdict::Pass);
@@ -257,7 +234,7 @@ fn a_packet_sees_one_generation() {
         let ended = {
             let mut e = engine.write().unwrap();
             let mut packets = 0;
-            e.kill_states(&mut Quiet, |_, _, s| {
+            e.kill_states(&mut host(), |_, _, s| {
                 assert!(s.hold().is_some(), "nobody holds a state of an engine that is held alone");
                 packets = s.packets().iter().sum();
                 true

@@ -15,8 +15,9 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::space::{Ran, Running, Space, until};
+use super::space::{Ran, Running, Space};
 use super::wire::Wire;
+use crate::daemon::until;
 use crate::program;
 
 /// How a bed is built.

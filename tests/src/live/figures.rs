@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::bed::{Bed, Plan};
 use super::endure::held;
-use super::space::until;
+use crate::daemon::until;
 
 /// Rules before the one that passes.
 const RULES: u32 = 1000;

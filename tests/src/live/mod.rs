@@ -13,8 +13,9 @@ pub mod reloads;
 mod space;
 mod wire;
 
+pub use crate::daemon::until;
 pub use bed::{Bed, Plan};
-pub use space::{Ran, Running, Space, until};
+pub use space::{Ran, Running, Space};
 pub use wire::{Capture, Wire, packet};
 
 use std::path::Path;

@@ -10,7 +10,7 @@
 use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::net::{TcpStream, UdpSocket};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -18,7 +18,8 @@ use std::time::{Duration, Instant};
 use rustix::net::sockopt::set_socket_recv_buffer_size_force;
 
 use super::bed::{Bed, Plan};
-use super::space::{Space, until};
+use super::space::Space;
+use crate::daemon::until;
 use crate::program;
 
 /// Port of the stream.
@@ -130,28 +131,6 @@ fn text(rules: usize, mark: usize) -> String {
         let _ = writeln!(text, "block in proto tcp from 172.16.{a}.{b} to any port {port}");
     }
     text + "pass in on int0\npass out on ext0\npass proto icmp6\n"
-}
-
-/// Answers every word of a stream, and every datagram, with itself.
-fn answer(on: &Space) {
-    let (listener, datagrams) = on.within(|| {
-        let udp = UdpSocket::bind(("0.0.0.0", TALK)).expect("the port is free");
-        (TcpListener::bind(("0.0.0.0", TALK)).expect("the port is free"), udp)
-    });
-    std::thread::spawn(move || {
-        for mut stream in listener.incoming().map_while(Result::ok) {
-            std::thread::spawn(move || {
-                let mut word = [0; 4];
-                while stream.read_exact(&mut word).is_ok() && stream.write_all(&word).is_ok() {}
-            });
-        }
-    });
-    std::thread::spawn(move || {
-        let mut word = [0; 64];
-        while let Ok((len, from)) = datagrams.recv_from(&mut word) {
-            let _unreachable = datagrams.send_to(&word[..len], from);
-        }
-    });
 }
 
 /// Conversations under way.
@@ -309,7 +288,7 @@ pub fn reloads(times: usize, rules: usize) -> Option<Reloaded> {
         bed.filter.ok(&format!("{pfc} build -o {image} {source}"));
         files.push((source, image));
     }
-    answer(&bed.server);
+    bed.server.echo(TALK, TALK);
     let mut talks = Talks::begin(&bed.client, to);
     result.talks.1 = TALKS.0 + TALKS.1;
     assert_eq!(talks.once(), result.talks.1, "conversations begin");

@@ -1,14 +1,13 @@
 //! A network namespace and what runs in it.
 
-use std::io::Read;
+use std::io::{Read, Write};
+use std::net::{TcpListener, UdpSocket};
 use std::os::fd::AsFd;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long anything may take that must come: long enough for a machine that builds something else meanwhile. Nobody waits
-/// longer than it takes.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+use crate::daemon::{PATIENCE, until};
 
 /// A namespace; it goes with what runs in it when it is dropped.
 #[derive(Debug)]
@@ -140,6 +139,31 @@ impl Space {
             self.run(&ask).ok
         });
         server
+    }
+
+    /// Answers every word of four bytes over TCP, and every datagram, with itself, as long as the process runs.
+    ///
+    /// # Panics
+    /// When a port is taken.
+    pub fn echo(&self, tcp: u16, udp: u16) {
+        let (listener, datagrams) = self.within(|| {
+            let datagrams = UdpSocket::bind(("0.0.0.0", udp)).expect("the port is free");
+            (TcpListener::bind(("0.0.0.0", tcp)).expect("the port is free"), datagrams)
+        });
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().map_while(Result::ok) {
+                std::thread::spawn(move || {
+                    let mut word = [0; 4];
+                    while stream.read_exact(&mut word).is_ok() && stream.write_all(&word).is_ok() {}
+                });
+            }
+        });
+        std::thread::spawn(move || {
+            let mut word = [0; 64];
+            while let Ok((len, from)) = datagrams.recv_from(&mut word) {
+                let _unreachable = datagrams.send_to(&word[..len], from);
+            }
+        });
     }
 
     /// Does something in it: sockets made there stay there.
@@ -274,17 +298,5 @@ impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-}
-
-/// Waits until something holds.
-///
-/// # Panics
-/// When it does not in [`PATIENCE`].
-pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let end = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < end, "not in time: {what}");
-        std::thread::sleep(Duration::from_millis(20));
     }
 }

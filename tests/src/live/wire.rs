@@ -7,7 +7,8 @@ use std::time::Duration;
 use pcap_file::pcap::PcapReader;
 use tempfile::TempDir;
 
-use super::space::{Running, Space, until};
+use super::space::{Running, Space};
+use crate::daemon::until;
 use crate::script::packet::{Seen, Spec};
 
 /// Sends each line of standard input, in hexadecimal, as a frame of an interface.

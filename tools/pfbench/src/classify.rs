@@ -4,10 +4,10 @@ use crate::classbench::{self, Order, Tuple};
 use crate::clock;
 use pfc::image::{self, Extras, Stats};
 use pfc::lower::Passes;
-use pfvm::exec::{Context, DEFAULT_FUEL, Grove, Machine, Site, Step, UnitId, run as execute};
+use pfvm::exec::{DEFAULT_FUEL, Grove, Machine, Step, run as execute};
 use pfvm::image::Image;
 use pfvm::packet::{BadOpts, FragInfo, L4, PacketDesc, TcpInfo};
-use pfvm::rule::{Addr, Af, Direction, IfaceId, TableId, TagId};
+use pfvm::rule::{Addr, Af, Direction};
 use pfvm::verify::{Body, Program};
 use std::collections::HashSet;
 use std::hint::black_box;
@@ -135,37 +135,10 @@ pub(crate) fn desc(t: &Tuple) -> PacketDesc {
     }
 }
 
-/// A host with nothing but rules.
-pub(crate) struct Bare;
-
-impl Context for Bare {
-    fn in_table(&mut self, _: UnitId, _: TableId, _: Af, _: &Addr) -> bool {
-        false
-    }
-    fn is_iface(&mut self, _: UnitId, _: IfaceId, _: u16) -> bool {
-        false
-    }
-    fn tag(&mut self, _: UnitId, _: TagId) -> u16 {
-        0
-    }
-    fn random(&mut self) -> u32 {
-        0
-    }
-    fn under_rate(&mut self, _: Site) -> bool {
-        true
-    }
-    fn is_live(&mut self, _: Site) -> bool {
-        true
-    }
-    fn use_up(&mut self, _: Site) -> bool {
-        true
-    }
-}
-
 /// The rule that decides, as the answers number it.
 fn decide(grove: &Grove<Program>, machine: &mut Machine, p: &PacketDesc) -> Result<u32, String> {
     machine.reset(Body::Code, DEFAULT_FUEL.saturating_mul(1024));
-    match execute(grove, p, machine, &mut Bare) {
+    match execute(grove, p, machine, &mut ()) {
         Step::Done => Ok(machine.noted().map_or(u32::MAX, |h| h.site.rule.0)),
         other => Err(format!("{other:?}")),
     }
@@ -212,7 +185,7 @@ fn measure(job: &Job, grove: &Grove<Program>, packets: &[Tuple]) {
     });
     let full = time(&mut |p| {
         machine.reset(Body::Code, DEFAULT_FUEL.saturating_mul(1024));
-        black_box(execute(grove, p, &mut machine, &mut Bare));
+        black_box(execute(grove, p, &mut machine, &mut ()));
         black_box(machine.noted());
     });
     println!(

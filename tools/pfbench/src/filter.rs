@@ -1,7 +1,7 @@
 //! `filter`: what one instruction costs, on a filter of eleven that every packet runs through.
 
 use crate::classbench::Tuple;
-use crate::classify::{Bare, desc};
+use crate::classify::desc;
 use pfvm::exec::{DEFAULT_FUEL, Grove, Machine, Step, run as execute};
 use pfvm::image::encode::{Parts, encode};
 use pfvm::image::{Image, Pair, Ruleset, Run};
@@ -70,7 +70,7 @@ fn times(code: &[&str], passes_it: bool, packets: &[PacketDesc], passes: usize) 
         let start = Instant::now();
         for i in 0..PACKETS {
             machine.reset(Body::Code, DEFAULT_FUEL);
-            let step = execute(&grove, black_box(&packets[i % packets.len()]), &mut machine, &mut Bare);
+            let step = execute(&grove, black_box(&packets[i % packets.len()]), &mut machine, &mut ());
             if step != Step::Done || machine.noted().is_some() != passes_it {
                 return Err(format!("{step:?}"));
             }

@@ -9,10 +9,10 @@ use crate::mix::{Flow, LEN, Proto, SLOT, Slot, SplitMix, source_of, sums_right};
 use pfvm::engine::ifaces::Live;
 use pfvm::engine::{Arriving, BATCH, Carried, Engine, Seen, Verdict, default_options};
 use pfvm::exec::UnitId;
-use pfvm::host::{Hop, Host, Random};
+use pfvm::host::Still;
 use pfvm::image::TableKind;
 use pfvm::packet::{Packet, PktMeta};
-use pfvm::rule::{Addr, Af, Direction, Limits};
+use pfvm::rule::{Af, Direction, Limits};
 use pfvm::table::Entry;
 use std::fmt::Write;
 use std::hint::black_box;
@@ -71,46 +71,15 @@ pub(crate) const RING: usize = 64;
 /// The time it is, milliseconds.
 pub(crate) const NOW: u64 = 1_000_000;
 
-/// A host that knows the time and nothing else.
-pub(crate) struct Bench {
-    seed: SplitMix,
-}
-
-impl Bench {
-    pub(crate) const fn new() -> Self {
-        Self { seed: SplitMix(7) }
-    }
-}
-
-impl Random for Bench {
-    fn random_u32(&mut self) -> u32 {
-        (self.seed.next() >> 32) as u32
-    }
-}
-
-impl Host for Bench {
-    fn now_ms(&self) -> u64 {
-        NOW
-    }
-    fn route(&self, _: Af, _: &Addr) -> Option<Hop> {
-        None
-    }
-    fn answers_for(&self, _: Af, _: &Addr) -> Option<Addr> {
-        None
-    }
-    fn own_address(&self, _: Af, _: u16, _: &Addr) -> Option<Addr> {
-        None
-    }
-    fn port_in_use(&self, _: u8, _: u16) -> bool {
-        false
-    }
-    fn send(&mut self, _: &[u8], _: Af, _: bool, _: u16) {}
+/// What stands around the engine.
+pub(crate) const fn host() -> Still {
+    Still { now_ms: NOW, seed: 7 }
 }
 
 /// An engine with a mode's rules.
 pub(crate) struct Box {
     pub(crate) engine: Engine,
-    host: Bench,
+    host: Still,
     room: Vec<u8>,
 }
 
@@ -118,7 +87,7 @@ impl Box {
     pub(crate) fn new(mode: Mode, n: u32) -> Result<Self, String> {
         let text = mode.text(n);
         let (program, ..) = program(&text)?;
-        let mut host = Bench::new();
+        let mut host = host();
         let states = n.saturating_add(16);
         let limits = Limits { states, ..default_options().limits };
         let mut engine = Engine::new(&limits, &mut host).map_err(|e| e.to_string())?;

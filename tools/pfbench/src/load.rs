@@ -1,7 +1,7 @@
 //! `load`: text to verified program; `rules`: a packet that meets the last of many rules.
 
 use crate::classbench::Tuple;
-use crate::classify::{Bare, desc};
+use crate::classify::desc;
 use crate::clock;
 use pfc::compile::{Options, compile};
 use pfc::facts::Facts;
@@ -98,7 +98,7 @@ pub(crate) fn rules(n: usize, passes: usize) -> Result<(), String> {
         for _ in 0..times {
             for p in &packets {
                 machine.reset(Body::Code, DEFAULT_FUEL.saturating_mul(1024));
-                black_box(execute(&grove, black_box(p), &mut machine, &mut Bare));
+                black_box(execute(&grove, black_box(p), &mut machine, &mut ()));
             }
         }
     });

@@ -5,7 +5,7 @@
 //! takes without the engine is taken off.
 
 use crate::clock;
-use crate::forward::{Bench, Box, Mode, NOW, RING, Traced, by_batch, packets_of, seen_of, traced};
+use crate::forward::{Box, Mode, NOW, RING, Traced, by_batch, host, packets_of, seen_of, traced};
 use crate::mix::{Flow, LEN, Proto, SLOT, Slot, SplitMix};
 use pfvm::engine::{Arriving, BATCH, Carried, Engine, Outcome, Scratch, Verdict};
 use pfvm::packet::PktMeta;
@@ -102,7 +102,7 @@ fn batch(engine: &RwLock<Engine>, scratch: &mut Scratch, buffers: &mut [Slot], p
     if shared < full.len()
         && let Ok(mut engine) = engine.write()
     {
-        engine.process_batch(&mut full[shared..], &mut [], &mut Bench::new(), |_, out, _| count(out));
+        engine.process_batch(&mut full[shared..], &mut [], &mut host(), |_, out, _| count(out));
     }
     shared
 }

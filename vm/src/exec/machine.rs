@@ -85,6 +85,31 @@ pub trait Context {
     fn trace(&mut self, _unit: UnitId, _body: Body, _pc: u32) {}
 }
 
+/// Nothing but rules: no tables, interfaces or tags, and chance is always 0. Rules are live and under their rates.
+impl Context for () {
+    fn in_table(&mut self, _: UnitId, _: TableId, _: Af, _: &Addr) -> bool {
+        false
+    }
+    fn is_iface(&mut self, _: UnitId, _: IfaceId, _: u16) -> bool {
+        false
+    }
+    fn tag(&mut self, _: UnitId, _: TagId) -> u16 {
+        0
+    }
+    fn random(&mut self) -> u32 {
+        0
+    }
+    fn under_rate(&mut self, _: Site) -> bool {
+        true
+    }
+    fn is_live(&mut self, _: Site) -> bool {
+        true
+    }
+    fn use_up(&mut self, _: Site) -> bool {
+        true
+    }
+}
+
 /// What the engine must do before evaluation can go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Question {
