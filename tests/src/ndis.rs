@@ -5,28 +5,16 @@ use std::fmt::Debug;
 use ndismock::numbers::Numbers;
 use ndismock::stack::{One, Stack};
 use ndismock::world::{Event, Mock, PASSIVE, at_level};
-use pfdriver::filter::{By, Filter};
-use pfdriver::lock::Lock;
+use pfdriver::filter::By;
 use pfndis::device::{Device, Message, Word};
 use pfndis::frames::Supply;
 use pfndis::gateway::{Boot, Gateway};
 use pfndis::message::TELL;
-use pfndis::module::Driver;
 use pfndis::sys::code::SUCCESS;
 use pfvm::api::{API_VERSION, After, FactRow, MAX_MESSAGE, Request, encode, read_reply};
 use pfvm::rule::{Addr, Af};
 
 use crate::desk::{Clock, iface, rows, small, v4};
-
-/// The driver's filter as control takes it.
-#[derive(Debug)]
-pub struct Guard<'d>(pub &'d Driver<Mock, Gateway<Clock>>);
-
-impl Lock<Clock> for Guard<'_> {
-    fn with<T>(&self, f: impl FnOnce(&mut Filter<Clock>) -> T) -> T {
-        self.0.core.with(&self.0.os, |core| f(&mut core.judge.filter))
-    }
-}
 
 /// A driver with two adapters: `em0` (1, outside, 192.0.2.1/24) and `em1` (2, inside, 10.0.0.1/24).
 #[derive(Debug)]
@@ -84,10 +72,9 @@ impl Host {
     /// When the answer is malformed.
     pub fn ask(&mut self, request: &Request<'_>) -> Option<u64> {
         let len = encode(request, &mut self.buffer).expect("a request fits");
-        let guard = Guard(&self.stack.driver);
-        let (buffer, word, device) = (&mut self.buffer, &mut self.word, &mut self.device);
+        let (buffer, word, device, driver) = (&mut self.buffer, &mut self.word, &mut self.device, &self.stack.driver);
         let (status, len) = at_level(PASSIVE, || match Message::take(TELL, buffer, len, MAX_MESSAGE) {
-            Ok(message) => device.answer(word, &message, buffer, By::default(), &guard),
+            Ok(message) => device.answer(word, &message, buffer, By::default(), &**driver),
             Err(status) => (status, 0),
         });
         if status != SUCCESS {

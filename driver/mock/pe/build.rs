@@ -16,7 +16,7 @@ fn main() -> std::io::Result<()> {
         println!("cargo::rustc-link-arg-bins={argument}");
     }
     let mut source = String::new();
-    for file in ["src/exports.rs", "src/im.rs"] {
+    for file in ["src/exports.rs", "src/filter.rs", "src/im.rs"] {
         println!("cargo::rerun-if-changed={file}");
         source += &std::fs::read_to_string(file)?;
     }

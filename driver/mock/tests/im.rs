@@ -277,7 +277,10 @@ fn a_miniport_looks_like_the_adapter_below() {
     };
     assert_eq!((r.flags, r.context, r.check_for_hang), (0x20, handle(adapter.as_ptr().addr()), 0));
     assert_eq!((g.mtu, g.max_xmit_speed, g.max_rcv_speed, g.xmit_speed, g.rcv_speed), (1500, 40, 30, 20, 10));
-    assert_eq!((g.connect, g.duplex, g.medium, g.physical_medium, g.if_type, g.connector), (1, 2, 0, 14, 6, 0));
+    assert_eq!(
+        (g.connect, g.duplex, g.medium, g.physical_medium, g.interface.if_type, g.interface.connector),
+        (1, 2, 0, 14, 6, 0)
+    );
     assert_eq!((&g.current_mac[..7], &g.permanent_mac[..6]), (&[2, 0, 0, 0, 0, 7, 0][..], &MAC[..]));
     assert_eq!((g.mac_options, g.packet_filters, g.lookahead), (0x40 | 0x200 | 8, 0x2F, 1400));
     assert_eq!((g.data_back_fill, g.context_back_fill), (8, 48 + 32));

@@ -1,7 +1,8 @@
 //! The device's requests: what is asked and with which access, what is answered, what a handle leaves behind.
 //!
 //! A host copies a request's bytes out of its buffer ([`Message::take`]), then has them answered into the same buffer
-//! ([`Device::answer`]), one at a time. A file object keeps one word for the device ([`Word`]), zero when it is opened.
+//! ([`Device::request`]), one at a time; a reader of the log whose record is yet to come waits ([`crate::readers`]). A
+//! file object keeps one word for the device ([`Word`]), zero when it is opened.
 //!
 //! **Invariant:** no byte of a buffer goes back but those of the answer; behind the answer everything is zero.
 //! **Invariant:** a message does no more than the access in its own code allows, whoever opened the handle.
@@ -18,7 +19,9 @@ use pfdriver::platform::Platform;
 use pfvm::api::{Code, HostKind, Refusal, Request, Rights, decode, refuse};
 use pfvm::state::pool::copied;
 
-use crate::message::admit;
+use crate::message::{WAIT, admit};
+use crate::pending::{Put, Waiting};
+use crate::readers::{Readers, Requests, next};
 use crate::sys::code::{ACCESS_DENIED, BUFFER_TOO_SMALL, CANCELLED, INVALID_PARAMETER, RESOURCES, SUCCESS, Status};
 
 /// What a file object keeps: nothing yet, its client, or that it is over.
@@ -48,6 +51,7 @@ impl Word {
 #[derive(Debug)]
 pub struct Message {
     rights: Rights,
+    waits: bool,
     bytes: Vec<u8>,
 }
 
@@ -65,8 +69,25 @@ impl Message {
         let given = buffer.get(..input).ok_or(INVALID_PARAMETER)?;
         let bytes = copied("a message", given).map_err(|_| RESOURCES)?;
         buffer.fill(0);
-        Ok(Self { rights, bytes })
+        Ok(Self { rights, waits: code == WAIT, bytes })
     }
+}
+
+/// A request, its message taken out of its buffer.
+#[derive(Debug)]
+pub struct Asked<'a, T> {
+    /// The system's name of it.
+    pub request: T,
+    /// The file object it came through, as a number.
+    pub owner: usize,
+    /// What that keeps.
+    pub word: &'a mut Word,
+    /// What is asked.
+    pub message: Message,
+    /// Where the answer goes, cleared.
+    pub reply: &'a mut [u8],
+    /// Who asks.
+    pub who: By,
 }
 
 /// Who answers: control, with the rights of handles and messages before it.
@@ -81,6 +102,29 @@ impl Device {
     #[must_use]
     pub const fn new(budget: u32) -> Self {
         Self { control: Control::new(HostKind::Driver, budget) }
+    }
+
+    /// Carries a request out: its status and the bytes of its answer. `None` when it waits: then it is not the caller's
+    /// any more, and may be over already.
+    pub fn request<P: Platform, L: Lock<P>, S: Requests<T>, T: Copy + PartialEq + Send, const N: usize>(
+        &mut self,
+        asked: Asked<'_, T>,
+        readers: &Readers<T, N>,
+        system: &S,
+        filter: &L,
+    ) -> Option<(Status, usize)> {
+        let Asked { request, owner, word, message, reply, who } = asked;
+        if message.waits
+            && let Some(cursor) = self.wants_record(*word, &message)
+            && cursor >= next(filter)
+        {
+            return match readers.put(system, Waiting { request, owner, cursor }) {
+                Put::Waits => None,
+                Put::Full => Some((RESOURCES, 0)),
+                Put::Cancelled => Some((CANCELLED, 0)),
+            };
+        }
+        Some(self.answer(word, &message, reply, who, filter))
     }
 
     /// Answers a message into a buffer that was cleared: the status, and the bytes of the answer.
@@ -119,8 +163,7 @@ impl Device {
     }
 
     /// The record of the log a message asks for, where its handle has a client that may ask.
-    #[must_use]
-    pub fn wants_record(&self, word: Word, message: &Message) -> Option<u64> {
+    fn wants_record(&self, word: Word, message: &Message) -> Option<u64> {
         self.control.wants_record(word.client()?, &message.bytes)
     }
 
@@ -129,6 +172,18 @@ impl Device {
         if let Some(client) = core::mem::replace(word, Word::OVER).client() {
             self.control.close(client);
         }
+    }
+
+    /// The same, where requests of the file object may wait: they are ended.
+    pub fn leave<S: Requests<T>, T: Copy + PartialEq + Send, const N: usize>(
+        &mut self,
+        word: &mut Word,
+        owner: usize,
+        readers: &Readers<T, N>,
+        system: &S,
+    ) {
+        self.cleanup(word);
+        readers.close(system, owner);
     }
 }
 

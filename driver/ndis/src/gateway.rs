@@ -14,12 +14,15 @@ use pfdriver::edge::segment::Finish;
 use pfdriver::edge::{Edge, Entry, Exit, Fate, Hop, Lent, ROOM, Sink};
 use pfdriver::facts::HostFacts;
 use pfdriver::filter::Filter;
+use pfdriver::lock::Lock;
 use pfdriver::platform::Platform;
 use pfvm::engine::{Engine, default_options};
 use pfvm::rule::{Addr, Limits};
 use pfvm::state::pool::{OutOfMemory, filled};
 
 use crate::judge::{Adapter, Judge};
+use crate::module::Driver;
+use crate::os::Os;
 use crate::pass::parts;
 use crate::sys::boxed::boxed;
 
@@ -75,6 +78,13 @@ impl<P: Platform> Gateway<P> {
         filter.begin(limits)?;
         let room = filled("fragments", u32::try_from(ROOM).unwrap_or(u32::MAX), 0)?;
         Ok(Self { edge, filter, boot, neighbours: Neighbourhood::new()?, room })
+    }
+}
+
+/// The filter behind the driver's lock, as control takes it.
+impl<O: Os, P: Platform + Send> Lock<P> for Driver<O, Gateway<P>> {
+    fn with<T>(&self, f: impl FnOnce(&mut Filter<P>) -> T) -> T {
+        self.core.with(&self.os, |core| f(&mut core.judge.filter))
     }
 }
 

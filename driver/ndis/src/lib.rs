@@ -27,4 +27,5 @@ pub mod os;
 pub mod pass;
 pub mod pending;
 pub mod random;
+pub mod readers;
 pub mod sys;

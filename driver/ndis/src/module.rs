@@ -1,23 +1,24 @@
 //! A filter module: one adapter's place in the stack, from attach to detach.
 //!
 //! States are NDIS's: Paused after attach, Running after restart, Pausing until the last frame of our own is back. Data
-//! handlers run through the gate ([`crate::sys::life`]); a module that is not Running sends nothing and gives everything
+//! handlers run through the gate ([`pfdriver::life`]); a module that is not Running sends nothing and gives everything
 //! back. Reloading rules touches none of this.
 //!
 //! Locks: the driver's, then a module's free list. None is held while NDIS is called. IRQL: data handlers at most
 //! `DISPATCH_LEVEL`, attach, detach, pause and restart `PASSIVE_LEVEL`.
 
 use pfdriver::edge::port::{PortId, Side};
+use pfdriver::life::{Gate, Pause, Stay};
 
 use crate::frames::{Frames, Supply};
 use crate::judge::{Adapter, Judge};
 use crate::os::{Events, Os};
 use crate::pass::{BATCH, Batch, Bench, Staging};
 use crate::sys::code::{
-    AT_DISPATCH, PAUSED, PENDING, RECEIVE_CHAIN_FACTS, RECEIVE_RESOURCES, RESOURCES, SUCCESS, Status, UNSUPPORTED_MEDIA,
+    AT_DISPATCH, FAILURE, PAUSED, PENDING, RECEIVE_CHAIN_FACTS, RECEIVE_RESOURCES, RESOURCES, SUCCESS, Status,
+    UNSUPPORTED_MEDIA,
 };
 use crate::sys::layout::{Handle, OidRequest, Ptr, StatusIndication};
-use crate::sys::life::{self, Gate, Pause, Stay};
 use crate::sys::list::{Chain, List};
 use crate::sys::lock::Locked;
 use crate::sys::modules::{Owned, Ref};
@@ -108,8 +109,12 @@ impl<O: Os, J: Judge> Driver<O, J> {
         module.frames.free(&self.os);
     }
 
-    /// `FilterDetach`: the module is Paused, nothing of it is under way.
+    /// `FilterDetach`: the module is Paused, nothing of it is under way. One that is not stays where it is for good:
+    /// something still names it.
     pub fn detach(&self, module: Ref<Module<O, J>>) {
+        if !module.get().gate.is_paused() {
+            return;
+        }
         self.core.with(&self.os, |core| {
             for slot in core.modules.iter_mut().filter(|m| **m == Some(module)) {
                 *slot = None;
@@ -176,26 +181,36 @@ impl<O: Os, J: Judge> Module<O, J> {
         self.frames.free_count(self.os())
     }
 
-    /// `FilterRestart`.
+    /// `FilterRestart`, of a module that is Paused.
     pub fn restart(&self, mtu: u32) -> Status {
         self.driver().core.with(self.os(), |core| core.judge.restarted(self.port, mtu));
-        self.gate.open();
-        SUCCESS
+        if self.gate.open() { SUCCESS } else { FAILURE }
     }
 
-    /// `FilterPause`: either done now, or `NdisFPauseComplete` comes when the last frame of our own is back.
+    /// `FilterPause`, of a module that is Running: either done now, or `NdisFPauseComplete` comes when the last frame of our own is back.
     pub fn pause(&self) -> Status {
         match self.gate.pause() {
             Pause::Done => SUCCESS,
             Pause::Waiting => PENDING,
+            Pause::Refused => FAILURE,
         }
     }
 
     /// Ends a stay; who ends the last one of a pausing module says so to NDIS.
     fn leave(&self, stay: Stay) {
-        let (os, handle) = (self.driver.get(), self.handle);
-        if self.gate.leave(stay) {
-            os.os.pause_complete(handle);
+        self.left(|gate| gate.leave(stay));
+    }
+
+    /// Frames of our own are back.
+    fn back(&self, frames: u32) {
+        self.left(|gate| gate.back(frames));
+    }
+
+    fn left(&self, leave: impl FnOnce(&Gate) -> bool) {
+        // When the gate is left, the module may be gone.
+        let (driver, handle) = (self.driver, self.handle);
+        if leave(&self.gate) {
+            driver.get().os.pause_complete(handle);
         }
     }
 
@@ -290,9 +305,20 @@ impl<O: Os, J: Judge> Module<O, J> {
     }
 
     /// `FilterSendNetBufferListsComplete`.
-    pub fn send_complete(&self, mut lists: Chain, flags: u32) {
+    pub fn send_complete(&self, lists: Chain, flags: u32) {
+        self.home(lists, |os, onward| os.send_complete(self.handle, onward, flags));
+    }
+
+    /// `FilterReturnNetBufferLists`.
+    pub fn give_back(&self, lists: Chain, flags: u32) {
+        self.home(lists, |os, onward| os.give_back(self.handle, onward, flags));
+    }
+
+    /// Frames of our own go to where they are kept; lists of others, and those that waited for the last frame made of
+    /// them, go on.
+    fn home(&self, mut lists: Chain, go_on: impl FnOnce(&O, Chain)) {
         let mut onward = Chain::new();
-        let mut stays = 0_u32;
+        let mut own = 0_u32;
         while let Some(list) = lists.pop() {
             if list.source() != self.handle {
                 onward.push(list);
@@ -302,37 +328,12 @@ impl<O: Os, J: Judge> Module<O, J> {
                 onward.push(parent);
             }
             self.frames.put(self.os(), list);
-            stays = stays.saturating_add(1);
+            own = own.saturating_add(1);
         }
         if !onward.is_empty() {
-            self.os().send_complete(self.handle, onward, flags);
+            go_on(self.os(), onward);
         }
-        self.back(stays);
-    }
-
-    /// `FilterReturnNetBufferLists`.
-    pub fn give_back(&self, mut lists: Chain, flags: u32) {
-        let mut onward = Chain::new();
-        let mut stays = 0_u32;
-        while let Some(list) = lists.pop() {
-            if list.source() != self.handle {
-                onward.push(list);
-                continue;
-            }
-            self.frames.put(self.os(), list);
-            stays = stays.saturating_add(1);
-        }
-        if !onward.is_empty() {
-            self.os().give_back(self.handle, onward, flags);
-        }
-        self.back(stays);
-    }
-
-    /// Frames of our own are back.
-    fn back(&self, stays: u32) {
-        for _ in 0..stays {
-            self.leave(life::from_memory());
-        }
+        self.back(own);
     }
 
     /// `FilterCancelSendNetBufferLists`: nothing is queued here.

@@ -18,7 +18,6 @@ use crate::judge::Judge;
 use crate::module::{Core, Module};
 use crate::offload::{self, Joined};
 use crate::os::Os;
-use crate::sys::life;
 use crate::sys::list::{Chain, Frame, List};
 use crate::sys::slots;
 
@@ -207,7 +206,7 @@ impl<O: Os, J: Judge> Module<O, J> {
         let stay = self.gate.enter()?;
         match self.frames.take(os, parts) {
             Some(list) => {
-                life::into_memory(stay);
+                stay.keep();
                 Some(list)
             }
             None => {

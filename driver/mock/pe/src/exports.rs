@@ -1,17 +1,16 @@
-//! The functions of NDIS the filter imports.
+//! The functions of NDIS both images import.
 
 use pfndis::sys::layout::{
-    DeviceAttributes, FilterAttributes, FilterCharacteristics, Handle, ListContext, ListPoolParameters, Mdl, NetBuffer,
-    NetBufferList, OidRequest, Ptr, StatusIndication, UnicodeString,
+    DeviceAttributes, Handle, ListContext, ListPoolParameters, Mdl, NetBuffer, NetBufferList, OidRequest, Ptr,
 };
 
 use crate::nt::{self, Dispatch, DriverObject, Irp, Wide, zeroed};
 use crate::orders;
-use crate::state::{MAKER, Place, handle, module, pieces, with};
+use crate::state::{Place, with};
 
-const SUCCESS: i32 = 0;
-const PENDING: i32 = 0x103;
-const FAILURE: i32 = 0xC000_0001_u32 as i32;
+pub const SUCCESS: i32 = 0;
+pub const PENDING: i32 = 0x103;
+pub const FAILURE: i32 = 0xC000_0001_u32 as i32;
 
 pub static MOCK_NAME: Wide<17> = Wide::of("\\Device\\PlanBMock");
 pub static MOCK_LINK: Wide<21> = Wide::of("\\DosDevices\\PlanBMock");
@@ -51,34 +50,6 @@ unsafe extern "C" fn dispatch(device: Ptr, irp: *mut Irp) -> i32 {
     }
 }
 
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn NdisFRegisterFilterDriver(
-    driver: *mut DriverObject,
-    _: Handle,
-    filter: *mut FilterCharacteristics,
-    out: *mut Handle,
-) -> i32 {
-    let filter = unsafe { *filter };
-    if filter.header.size != 224 || filter.header.revision != 2 || filter.attach.is_none() || filter.pause.is_none() {
-        return FAILURE;
-    }
-    let status = unsafe { open_mock(driver) };
-    if status != SUCCESS {
-        return status;
-    }
-    with(|s| (s.filter, s.registered, s.im) = (filter, true, false));
-    unsafe { *out = Handle(core::ptr::without_provenance_mut(0x10)) };
-    SUCCESS
-}
-
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn NdisFDeregisterFilterDriver(_: Handle) {
-    for n in 0..crate::state::MODULES {
-        unsafe { orders::detach(n) };
-    }
-    unsafe { close_mock() };
-}
-
 /// Makes the mock's device, one of the driver's.
 pub unsafe fn open_mock(driver: *mut DriverObject) -> i32 {
     for slot in unsafe { &mut (*driver).major } {
@@ -109,12 +80,6 @@ pub unsafe fn close_mock() {
         nt::IoDeleteSymbolicLink(&mut MOCK_LINK.unicode());
         nt::IoDeleteDevice(mock);
     }
-}
-
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn NdisFSetAttributes(m: Handle, context: Handle, _: *mut FilterAttributes) -> i32 {
-    with(|s| s.modules[module(m)].context = context);
-    SUCCESS
 }
 
 #[unsafe(no_mangle)]
@@ -151,92 +116,6 @@ pub unsafe extern "C" fn NdisDeregisterDeviceEx(device: Handle) {
     }
     with(|s| s.planb_major = [None; 28]);
 }
-
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn NdisFPauseComplete(m: Handle) {
-    with(|s| {
-        if s.modules[module(m)].paused {
-            s.fault();
-        }
-        s.modules[module(m)].paused = true;
-    });
-}
-
-pub unsafe fn each(lists: *mut NetBufferList, mut f: impl FnMut(*mut NetBufferList)) {
-    let mut next = lists;
-    while !next.is_null() {
-        let list = next;
-        next = unsafe { core::mem::replace(&mut (*list).next, core::ptr::null_mut()) };
-        f(list);
-    }
-}
-
-pub unsafe fn onward(m: Handle, lists: *mut NetBufferList, kind: u8, to: Place) {
-    unsafe {
-        each(lists, |list| {
-            with(|s| {
-                s.moved(list, Place::Filter, to);
-                let sum = (*list).info[0].addr() as u32;
-                s.event(kind, module(m) as u8, sum, pieces(list));
-            });
-        });
-    }
-}
-
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn NdisFSendNetBufferLists(m: Handle, lists: *mut NetBufferList, _: u32, _: u32) {
-    unsafe { onward(m, lists, 1, Place::Below) };
-}
-
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn NdisFIndicateReceiveNetBufferLists(
-    m: Handle,
-    lists: *mut NetBufferList,
-    _: u32,
-    _: u32,
-    flags: u32,
-) {
-    if flags & 2 == 0 {
-        return unsafe { onward(m, lists, 2, Place::Above) };
-    }
-    // Lent: looked at, not taken, the links left alone.
-    let mut next = lists;
-    while !next.is_null() {
-        let list = next;
-        with(|s| {
-            s.moved(list, Place::Filter, Place::Filter);
-            s.event(2, module(m) as u8, unsafe { (*list).info[0].addr() as u32 }, pieces(list));
-        });
-        next = unsafe { (*list).next };
-    }
-}
-
-pub unsafe fn home(m: Handle, lists: *mut NetBufferList, kind: u8) {
-    unsafe {
-        each(lists, |list| {
-            with(|s| {
-                if (*list).source != MAKER {
-                    s.fault();
-                }
-                s.moved(list, Place::Filter, Place::Home);
-                s.event(kind, module(m) as u8, (*list).status as u32, core::iter::empty());
-            });
-        });
-    }
-}
-
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn NdisFSendNetBufferListsComplete(m: Handle, lists: *mut NetBufferList, _: u32) {
-    unsafe { home(m, lists, 3) };
-}
-
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn NdisFReturnNetBufferLists(m: Handle, lists: *mut NetBufferList, _: u32) {
-    unsafe { home(m, lists, 4) };
-}
-
-#[unsafe(no_mangle)]
-pub extern "C" fn NdisFCancelSendNetBufferLists(_: Handle, _: Ptr) {}
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn NdisAllocateNetBufferListPool(_: Handle, parameters: *const ListPoolParameters) -> Handle {
@@ -358,49 +237,3 @@ pub unsafe extern "C" fn NdisFreeCloneOidRequest(_: Handle, request: *mut OidReq
     with(|s| s.mdls -= 1);
     unsafe { nt::free(request.cast()) };
 }
-
-/// Requests come back later: the order that sent one completes it.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn NdisFOidRequest(m: Handle, request: *mut OidRequest) -> i32 {
-    unsafe { orders::requested(module(m), request) };
-    PENDING
-}
-
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn NdisFOidRequestComplete(m: Handle, request: *mut OidRequest, status: i32) {
-    let done = unsafe { (*request).done };
-    with(|s| s.event(5, module(m) as u8, if status == SUCCESS { done } else { u32::MAX }, core::iter::empty()));
-}
-
-#[unsafe(no_mangle)]
-pub extern "C" fn NdisFCancelOidRequest(_: Handle, _: Ptr) {}
-
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn NdisFDirectOidRequest(m: Handle, request: *mut OidRequest) -> i32 {
-    unsafe { NdisFOidRequest(m, request) }
-}
-
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn NdisFDirectOidRequestComplete(m: Handle, request: *mut OidRequest, status: i32) {
-    unsafe { NdisFOidRequestComplete(m, request, status) };
-}
-
-#[unsafe(no_mangle)]
-pub extern "C" fn NdisFCancelDirectOidRequest(_: Handle, _: Ptr) {}
-
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn NdisFIndicateStatus(m: Handle, status: *mut StatusIndication) {
-    let code = unsafe { (*status).code } as u32;
-    with(|s| s.event(6, module(m) as u8, code, core::iter::empty()));
-}
-
-#[unsafe(no_mangle)]
-pub extern "C" fn NdisFNetPnPEvent(_: Handle, _: Ptr) -> i32 {
-    SUCCESS
-}
-
-#[unsafe(no_mangle)]
-pub extern "C" fn NdisFDevicePnPEventNotify(_: Handle, _: Ptr) {}
-
-const _: fn(usize) -> Handle = handle;
-const _: usize = size_of::<UnicodeString>();

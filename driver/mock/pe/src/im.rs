@@ -4,20 +4,19 @@
 //! lies beside it. A list that leaves by one of them with another source is a fault, and so is one that comes home with a
 //! context more than it went out with, or another source.
 
-use pfndis::sys::layout::{Handle, Header, ListContext, NetBufferList, OidRequest, Ptr, StatusIndication, UnicodeString};
+use pfndis::sys::layout::{
+    Handle, Header, ListContext, NetBufferList, OidRequest, Ptr, StatusIndication, UnicodeString,
+};
 use pfndis::sys::layout_im::{
-    BindParameters, ConfigurationObject, ConfigurationString, GeneralAttributes, InitParameters,
+    BindParameters, ConfigurationObject, ConfigurationString, GeneralAttributes, InitParameters, Interface,
     MiniportCharacteristics, NetEventNotification, OpenParameters, ProtocolCharacteristics, RegistrationAttributes,
 };
 
-use crate::exports::{close_mock, home, onward, open_mock};
+use crate::exports::{FAILURE, PENDING, SUCCESS, close_mock, open_mock};
 use crate::nt::{self, DriverObject, Wide, zeroed};
 use crate::orders;
-use crate::state::{MODULES, Place, handle, module, pieces, with};
-
-const SUCCESS: i32 = 0;
-const PENDING: i32 = 0x103;
-const FAILURE: i32 = 0xC000_0001_u32 as i32;
+use crate::state::{MODULES, Place, handle, module, with};
+use crate::way::{answered, home, indicated, onward, paused, said};
 
 /// The name every adapter's miniport has.
 static UPPER: Wide<48> = Wide::of("\\Device\\{6E3A4C2B-6B1D-4B6F-9B57-2C5B1B8F3D10}\0\0");
@@ -41,7 +40,7 @@ pub unsafe extern "C" fn NdisMRegisterMiniportDriver(
     out: *mut Handle,
 ) -> i32 {
     let m = unsafe { *characteristics };
-    let good = (m.header.kind, m.header.revision, m.header.size, m.flags) == (0x8A, 2, 152, 1);
+    let good = (m.head.header.kind, m.head.header.revision, m.head.header.size, m.flags) == (0x8A, 2, 152, 1);
     if !good || m.initialize.is_none() || m.halt.is_none() || m.pause.is_none() || m.unload.is_none() {
         return FAILURE;
     }
@@ -74,7 +73,7 @@ pub unsafe extern "C" fn NdisRegisterProtocolDriver(
     out: *mut Handle,
 ) -> i32 {
     let p = unsafe { *characteristics };
-    let good = (p.header.kind, p.header.revision, p.header.size, p.name.length) == (0x95, 2, 128, 14);
+    let good = (p.head.header.kind, p.head.header.revision, p.head.header.size, p.name.length) == (0x95, 2, 128, 14);
     if !good || p.bind.is_none() || p.unbind.is_none() || p.net_event.is_none() || p.receive.is_none() {
         return FAILURE;
     }
@@ -258,18 +257,9 @@ pub unsafe extern "C" fn NdisMIndicateReceiveNetBufferLists(
     _: u32,
     flags: u32,
 ) {
-    unsafe { named(m, lists) };
-    if flags & 2 == 0 {
-        return unsafe { onward(m, lists, 2, Place::Above) };
-    }
-    let mut next = lists;
-    while !next.is_null() {
-        let list = next;
-        with(|s| {
-            s.moved(list, Place::Filter, Place::Filter);
-            s.event(2, module(m) as u8, unsafe { (*list).info[0].addr() as u32 }, pieces(list));
-        });
-        next = unsafe { (*list).next };
+    unsafe {
+        named(m, lists);
+        indicated(m, lists, flags);
     }
 }
 
@@ -331,8 +321,7 @@ pub extern "C" fn NdisCancelDirectOidRequest(_: Handle, _: Ptr) {}
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn NdisMOidRequestComplete(m: Handle, request: *mut OidRequest, status: i32) {
-    let done = unsafe { (*request).done };
-    with(|s| s.event(5, module(m) as u8, if status == SUCCESS { done } else { u32::MAX }, core::iter::empty()));
+    unsafe { answered(m, request, status) };
 }
 
 #[unsafe(no_mangle)]
@@ -342,18 +331,12 @@ pub unsafe extern "C" fn NdisMDirectOidRequestComplete(m: Handle, request: *mut 
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn NdisMIndicateStatusEx(m: Handle, status: *mut StatusIndication) {
-    let code = unsafe { (*status).code } as u32;
-    with(|s| s.event(6, module(m) as u8, code, core::iter::empty()));
+    unsafe { said(m, status) };
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn NdisMPauseComplete(m: Handle) {
-    with(|s| {
-        if s.modules[module(m)].paused {
-            s.fault();
-        }
-        s.modules[module(m)].paused = true;
-    });
+pub extern "C" fn NdisMPauseComplete(m: Handle) {
+    paused(m);
 }
 
 /// Tells a binding something.
@@ -379,7 +362,8 @@ pub unsafe fn attach(n: usize, mtu: u32, mac: &[u8]) -> Option<u32> {
         (*b).mtu = mtu;
         (*b).mac_length = 6;
         (&mut (*b).mac)[..6].copy_from_slice(mac);
-        ((*b).connect, (*b).if_type, (*b).access, (*b).connection) = (1, 6, 2, 1);
+        (*b).connect = 1;
+        (*b).interface = Interface { access: 2, direction: 0, connection: 1, if_type: 6, connector: 1 };
         let status = p.bind.map(|f| f(Handle(core::ptr::null_mut()), handle(n), b));
         nt::free(b.cast());
         let (context, up) = with(|s| (s.modules[n].context, s.modules[n].up));

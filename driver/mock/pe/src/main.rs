@@ -7,7 +7,7 @@
 //! One thread gives orders; the filter's timer may call in between. A spin lock guards the account; the filter is never
 //! called with it held. What must not happen is counted as a fault, and faults are part of every count.
 //!
-//! The same orders drive either binding of the filter: a lightweight filter ([`exports`]), or an intermediate driver with a
+//! The same orders drive either binding of the filter: a lightweight filter ([`filter`]), or an intermediate driver with a
 //! protocol below and a miniport above ([`im`]), whichever registered.
 //!
 //! Built for Wine alone, and for tests: memory by fixed arrays, unsafe all over.
@@ -17,10 +17,12 @@
 #![allow(clippy::missing_safety_doc, clippy::undocumented_unsafe_blocks, reason = "a test double of C functions")]
 
 mod exports;
+mod filter;
 mod im;
 mod nt;
 mod orders;
 mod state;
+mod way;
 
 use nt::{DriverObject, UnicodeString};
 

@@ -15,8 +15,8 @@ use pfndis::sys::layout::{
 };
 
 use crate::exports::{free_list, new_list, new_mdl};
-use crate::nt::{self, zeroed};
 use crate::im;
+use crate::nt::{self, zeroed};
 use crate::state::{MAKER, MODULES, Module, Place, handle, with};
 
 const FAILURE: i32 = 0xC000_0001_u32 as i32;
@@ -103,8 +103,7 @@ fn happened(buffer: &mut [u8], output: usize) -> Option<usize> {
 unsafe fn attach(order: &[u8]) -> Option<u32> {
     let n = with(|s| s.modules.iter().position(|m| !m.used))?;
     let filter = with(|s| {
-        s.modules[n] =
-            Module { used: true, context: handle(n), paused: true, up: false, if_index: word(order, 1) };
+        s.modules[n] = Module { used: true, context: handle(n), paused: true, up: false, if_index: word(order, 1) };
         s.filter
     });
     if with(|s| s.im) {

@@ -3,7 +3,7 @@
 
 use pfndis::sys::layout::{Handle, Header, ListContext, NetBufferList, OidRequest, Ptr, StatusIndication};
 use pfndis::sys::layout_im::{
-    BindParameters, GeneralAttributes, LinkState, NetEventNotification, OffloadAttributes, ReceiveScale,
+    BindParameters, GeneralAttributes, Interface, LinkState, NetEventNotification, OffloadAttributes, ReceiveScale,
     RegistrationAttributes,
 };
 
@@ -30,7 +30,7 @@ pub fn bind(mac: [u8; 6], medium: i32, offload: *mut Header, scale: *mut Receive
     p.mac_length = 6;
     p.mac[..6].copy_from_slice(&mac);
     p.physical_medium = 14;
-    (p.access, p.direction, p.connection, p.if_type, p.connector) = (2, 0, 1, 6, 1);
+    p.interface = Interface { access: 2, direction: 0, connection: 1, if_type: 6, connector: 1 };
     (p.data_back_fill, p.context_back_fill) = (8, 48);
     p.mac_options = 0x40 | 0x200 | 0x10;
     (p.offload, p.receive_scale) = (offload, scale);

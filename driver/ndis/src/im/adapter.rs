@@ -5,6 +5,8 @@
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
+use pfdriver::life::{Gate, Pause, Stay};
+
 use crate::judge::Judge;
 use crate::module::{Driver, Module};
 use crate::sys::code::{
@@ -14,7 +16,6 @@ use crate::sys::code::{
 use crate::sys::code_im::{ADAPTER_NOT_READY, D0, INVALID_LENGTH, INVALID_STATE};
 use crate::sys::layout::{Handle, Header, OidRequest, Ptr, StatusIndication};
 use crate::sys::layout_im::size;
-use crate::sys::life::{Gate, Pause, Stay};
 use crate::sys::list::{Chain, List};
 use crate::sys::lock::Locked;
 use crate::sys::modules::Ref;
@@ -154,7 +155,7 @@ impl<N: Ndis, J: Judge> Adapter<N, J> {
         match attached {
             Ok(module) => {
                 self.module.set(Some(module));
-                self.alive.open();
+                let _was_paused = self.alive.open();
                 let _turned = self.turned(Turn::Initialized);
                 SUCCESS
             }
@@ -190,7 +191,7 @@ impl<N: Ndis, J: Judge> Adapter<N, J> {
     /// `MiniportRestart`.
     pub fn restart(&self) -> Status {
         let Some(here) = self.here().filter(|_| self.turned(Turn::Restart)) else { return INVALID_STATE };
-        self.up.open();
+        let _was_paused = self.up.open();
         here.module().restart(self.facts.mtu)
     }
 
@@ -199,10 +200,10 @@ impl<N: Ndis, J: Judge> Adapter<N, J> {
         let Some(here) = self.here().filter(|_| self.turned(Turn::Pause)) else { return INVALID_STATE };
         // The module's frames, the lists of others, this call: whoever is last says so.
         self.parts.store(3, Ordering::Release);
-        if here.module().pause() == SUCCESS {
+        if here.module().pause() != PENDING {
             let _last = self.part();
         }
-        if self.up.pause() == Pause::Done {
+        if self.up.pause() != Pause::Waiting {
             let _last = self.part();
         }
         if !self.part() {
@@ -227,7 +228,7 @@ impl<N: Ndis, J: Judge> Adapter<N, J> {
 
     /// Lists of the miniport are back.
     fn back_up(&self, n: u32) {
-        if self.up.leave_many(n) {
+        if self.up.back(n) {
             self.part_paused();
         }
     }
@@ -248,17 +249,16 @@ impl<N: Ndis, J: Judge> Adapter<N, J> {
 
     /// Closes a gate and waits until nobody is inside. At `PASSIVE_LEVEL`.
     pub(super) fn quiet(&self, gate: &Gate) {
-        if gate.pause() == Pause::Waiting {
-            while !gate.is_quiet() {
-                self.nt().sleep();
-            }
+        let _begun = gate.pause();
+        while !gate.is_paused() {
+            self.nt().sleep();
         }
     }
 
     /// `MiniportSendNetBufferLists`.
     pub fn send(&self, mut lists: Chain, port: u32, flags: u32) {
         match self.here() {
-            Some(here) if self.up.enter_many(lists.len()) => here.module().send(lists, port, flags),
+            Some(here) if count(&self.up, &lists) => here.module().send(lists, port, flags),
             _ => {
                 lists.set_status(PAUSED);
                 self.nt().send_complete(self.miniport.get(), lists, flags & AT_DISPATCH);
@@ -270,7 +270,7 @@ impl<N: Ndis, J: Judge> Adapter<N, J> {
     pub(super) fn send_down(&self, mut lists: Chain, port: u32, flags: u32) {
         let Some(module) = self.module.get() else { return };
         let (mut on, mut refused) = (Chain::new(), Chain::new());
-        if self.down.enter_many(lists.len()) {
+        if count(&self.down, &lists) {
             while let Some(mut list) = lists.pop() {
                 if self.lend(module.get(), &mut list, self.binding.get()) {
                     on.push(list);
@@ -279,7 +279,7 @@ impl<N: Ndis, J: Judge> Adapter<N, J> {
                     refused.push(list);
                 }
             }
-            let _pause_looks = self.down.leave_many(refused.len());
+            let _pause_looks = self.down.back(refused.len());
         } else {
             lists.set_status(PAUSED);
             refused = lists;
@@ -300,7 +300,7 @@ impl<N: Ndis, J: Judge> Adapter<N, J> {
         let Some(here) = self.here() else { return };
         let lists = self.take_back(here.module(), lists);
         here.module().send_complete(lists, flags);
-        let _pause_looks = self.down.leave_many(n);
+        let _pause_looks = self.down.back(n);
     }
 
     /// The module completes lists from above.
@@ -326,7 +326,7 @@ impl<N: Ndis, J: Judge> Adapter<N, J> {
     pub(super) fn indicate_up(&self, mut lists: Chain, port: u32, flags: u32) {
         let Some(module) = self.module.get() else { return };
         let (mut on, mut refused) = (Chain::new(), Chain::new());
-        if self.up.enter_many(lists.len()) {
+        if count(&self.up, &lists) {
             while let Some(mut list) = lists.pop() {
                 if self.lend(module.get(), &mut list, self.miniport.get()) {
                     on.push(list);
@@ -348,12 +348,11 @@ impl<N: Ndis, J: Judge> Adapter<N, J> {
 
     /// The module indicates a list that it has only for now.
     pub(super) fn indicate_lent_up(&self, list: &List, port: u32, flags: u32) {
-        if !self.up.enter_many(1) {
-            return;
-        }
+        let Some(stay) = self.up.enter() else { return };
         let before = place::swap_source(list, self.miniport.get());
         self.nt().indicate_lent(self.miniport.get(), list, 1, port, flags);
         let _ours = place::swap_source(list, before);
+        stay.keep();
         self.back_up(1);
     }
 
@@ -432,12 +431,12 @@ impl<N: Ndis, J: Judge> Adapter<N, J> {
     /// Sends a request down. Until it is answered it keeps the miniport from going away.
     fn forward(&self, here: &Here<'_, N, J>, asked: *mut OidRequest, direct: bool) -> Status {
         let awake = self.reported.with(self.nt(), |r| r.is_awake()) && self.power.load(Ordering::Acquire) <= D0;
-        if !awake || !self.alive.enter_many(1) {
-            return ADAPTER_NOT_READY;
-        }
+        let Some(stay) = awake.then(|| self.alive.enter()).flatten() else { return ADAPTER_NOT_READY };
         let status = here.module().oid(asked, direct);
-        if status != PENDING {
-            let _last = self.alive.leave_many(1);
+        if status == PENDING {
+            stay.keep();
+        } else {
+            let _last = self.alive.leave(stay);
         }
         status
     }
@@ -446,11 +445,11 @@ impl<N: Ndis, J: Judge> Adapter<N, J> {
     pub fn answered(&self, clone: *mut OidRequest, status: Status, direct: bool) {
         if let Some(here) = self.here() {
             here.module().oid_complete(clone, status, direct);
-            let _last = self.alive.leave_many(1);
+            let _last = self.alive.back(1);
         } else if let Some(module) = self.module.get() {
             // The halt has begun and waits for this one.
             module.get().oid_complete(clone, status, direct);
-            let _last = self.alive.leave_many(1);
+            let _last = self.alive.back(1);
         }
     }
 
@@ -506,4 +505,9 @@ impl<N: Ndis, J: Judge> Adapter<N, J> {
     pub(super) fn powered(&self, power: u32) {
         self.power.store(power, Ordering::Release);
     }
+}
+
+/// Counts lists that go through a gate and come back one by one. `false`, with none counted, when it is closed.
+fn count(gate: &Gate, lists: &Chain) -> bool {
+    gate.enter_many(lists.len()).map(Stay::keep).is_some()
 }

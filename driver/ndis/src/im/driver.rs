@@ -164,7 +164,7 @@ impl<N: Ndis, J: Judge> Im<N, J> {
             (event::RESTART, Some(adapter)) => {
                 let this = adapter.get();
                 if this.bound(Bind::Restart) {
-                    this.down.open();
+                    let _was_paused = this.down.open();
                 }
             }
             (event::SET_POWER, Some(adapter)) => {

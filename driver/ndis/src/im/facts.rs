@@ -13,7 +13,7 @@ use crate::sys::code_im::{
 };
 use crate::sys::layout::{Handle, Header};
 use crate::sys::layout_im::{
-    BindParameters, GeneralAttributes, OffloadAttributes, ReceiveScale, RegistrationAttributes, size,
+    BindParameters, GeneralAttributes, Interface, OffloadAttributes, ReceiveScale, RegistrationAttributes, size,
 };
 use crate::sys::place::Object;
 
@@ -39,10 +39,7 @@ pub struct Facts {
     packet_filters: u32,
     max_multicast: u32,
     mac_options: u32,
-    access: i32,
-    direction: i32,
-    connection: i32,
-    if_type: u16,
+    interface: Interface,
     data_back_fill: u32,
     context_back_fill: u32,
     scale: Option<Object<16>>,
@@ -77,10 +74,7 @@ impl Facts {
             packet_filters: p.packet_filters,
             max_multicast: p.max_multicast,
             mac_options: p.mac_options,
-            access: p.access,
-            direction: p.direction,
-            connection: p.connection,
-            if_type: p.if_type,
+            interface: Interface { connector: 0, ..p.interface },
             data_back_fill: p.data_back_fill,
             context_back_fill: p.context_back_fill,
             scale: Object::of(p.receive_scale.cast(), TYPE_RECEIVE_SCALE),
@@ -122,11 +116,7 @@ impl Facts {
             permanent_mac: mac,
             current_mac: mac,
             receive_scale: self.scale.as_ref().map_or(core::ptr::null(), |s| s.as_ptr().cast::<ReceiveScale>()),
-            access: self.access,
-            direction: self.direction,
-            connection: self.connection,
-            if_type: self.if_type,
-            connector: 0,
+            interface: self.interface,
             statistics: STATISTICS,
             pause_functions: 0,
             data_back_fill: self.data_back_fill,

@@ -73,11 +73,11 @@ layout! {
         buffer: *mut u16 = 8,
     }
 
-    /// `NDIS_FILTER_DRIVER_CHARACTERISTICS`, of which revision 2 (NDIS 6.30) ends at 224.
-    FilterCharacteristics: 240 / 8 {
-        /// Revision 2, 224 bytes.
+    /// What the characteristics of every driver begin with.
+    Registered: 8 / 2 {
+        /// Revision 2, its size.
         header: Header = 0,
-        /// 6.
+        /// Of NDIS: 6.
         major: u8 = 4,
         /// 30.
         minor: u8 = 5,
@@ -85,6 +85,12 @@ layout! {
         driver_major: u8 = 6,
         /// Driver's own.
         driver_minor: u8 = 7,
+    }
+
+    /// `NDIS_FILTER_DRIVER_CHARACTERISTICS`, of which revision 2 (NDIS 6.30) ends at 224.
+    FilterCharacteristics: 240 / 8 {
+        /// 224 bytes.
+        head: Registered = 0,
         /// `NDIS_FILTER_DRIVER_MANDATORY` and its like.
         flags: u32 = 8,
         /// Shown to people.
@@ -534,6 +540,14 @@ layout! {
         ipsec: [u32; 7] = 52,
         /// Large send of version 2: encapsulation, longest, fewest segments of IPv4, the same of IPv6, its options.
         lso_v2: [u32; 7] = 80,
+    }
+}
+
+impl Registered {
+    /// Of a driver written for NDIS 6.30: revision 2 of its characteristics, so many bytes.
+    #[must_use]
+    pub const fn new(kind: u8, size: u16) -> Self {
+        Self { header: Header { kind, revision: 2, size }, major: 6, minor: 30, driver_major: 0, driver_minor: 1 }
     }
 }
 

@@ -3,21 +3,15 @@
 //! As in [`super::layout`]: written from measured facts, not from headers.
 
 use super::code::Status;
-use super::layout::{Handle, Header, NetBufferList, OidRequest, Ptr, StatusIndication, UnicodeString, layout};
+use super::layout::{
+    Handle, Header, NetBufferList, OidRequest, Ptr, Registered, StatusIndication, UnicodeString, layout,
+};
 
 layout! {
     /// `NDIS_PROTOCOL_DRIVER_CHARACTERISTICS`, revision 2 (NDIS 6.1 and newer).
     ProtocolCharacteristics: 128 / 8 {
-        /// Revision 2, 128 bytes.
-        header: Header = 0,
-        /// 6.
-        major: u8 = 4,
-        /// 30.
-        minor: u8 = 5,
-        /// Driver's own.
-        driver_major: u8 = 6,
-        /// Driver's own.
-        driver_minor: u8 = 7,
+        /// 128 bytes.
+        head: Registered = 0,
         /// None.
         flags: u32 = 8,
         /// The service's name.
@@ -46,6 +40,20 @@ layout! {
         send_complete: Option<unsafe extern "C" fn(Handle, *mut NetBufferList, u32)> = 112,
         /// `ProtocolDirectOidRequestComplete`.
         direct_oid_complete: Option<unsafe extern "C" fn(Handle, *mut OidRequest, Status)> = 120,
+    }
+
+    /// What bind parameters and general attributes say of the interface, one behind the other.
+    Interface: 16 / 4 {
+        /// `NET_IF_ACCESS_TYPE`.
+        access: i32 = 0,
+        /// `NET_IF_DIRECTION_TYPE`.
+        direction: i32 = 4,
+        /// `NET_IF_CONNECTION_TYPE`.
+        connection: i32 = 8,
+        /// `IF_TYPE_…`.
+        if_type: u16 = 12,
+        /// Whether there is a connector.
+        connector: u8 = 14,
     }
 
     /// `NDIS_BIND_PARAMETERS`, revision 4 (NDIS 6.30); revision 1 ends at 248.
@@ -98,16 +106,8 @@ layout! {
         lowest_luid: u64 = 168,
         /// Its index.
         lowest_if_index: u32 = 176,
-        /// `NET_IF_ACCESS_TYPE`.
-        access: i32 = 180,
-        /// `NET_IF_DIRECTION_TYPE`.
-        direction: i32 = 184,
-        /// `NET_IF_CONNECTION_TYPE`.
-        connection: i32 = 188,
-        /// `IF_TYPE_…`.
-        if_type: u16 = 192,
-        /// Whether there is a connector.
-        connector: u8 = 194,
+        /// Which kind of interface it is.
+        interface: Interface = 180,
         /// Ports in use.
         ports: Ptr = 200,
         /// Bytes wanted in front of a frame's data.
@@ -176,16 +176,8 @@ layout! {
 
     /// `NDIS_MINIPORT_DRIVER_CHARACTERISTICS`, of which revision 2 (NDIS 6.1) ends at 152.
     MiniportCharacteristics: 160 / 8 {
-        /// Revision 2, 152 bytes.
-        header: Header = 0,
-        /// 6.
-        major: u8 = 4,
-        /// 30.
-        minor: u8 = 5,
-        /// Driver's own.
-        driver_major: u8 = 6,
-        /// Driver's own.
-        driver_minor: u8 = 7,
+        /// 152 bytes.
+        head: Registered = 0,
         /// `NDIS_INTERMEDIATE_DRIVER`.
         flags: u32 = 8,
         /// See `MiniportSetOptions`.
@@ -304,16 +296,8 @@ layout! {
         current_mac: [u8; 32] = 126,
         /// What receive side scaling it can.
         receive_scale: *const ReceiveScale = 160,
-        /// `NET_IF_ACCESS_TYPE`.
-        access: i32 = 168,
-        /// `NET_IF_DIRECTION_TYPE`.
-        direction: i32 = 172,
-        /// `NET_IF_CONNECTION_TYPE`.
-        connection: i32 = 176,
-        /// `IF_TYPE_…`.
-        if_type: u16 = 180,
-        /// Whether there is a connector.
-        connector: u8 = 182,
+        /// Which kind of interface it is.
+        interface: Interface = 168,
         /// Which statistics it keeps.
         statistics: u32 = 184,
         /// `NDIS_SUPPORTED_PAUSE_FUNCTIONS`.

@@ -4,7 +4,7 @@
 //! on every machine this is built on. wdk-sys has no NDIS, hence these.
 //!
 //! Holds [`layout`] (structures), [`code`] (constants), [`list`] (buffer lists as owned values), [`lock`] (a value behind
-//! a spin lock), [`life`] (what keeps a module from going away while something of it is under way).
+//! a spin lock).
 //!
 //! **Invariant:** a structure that NDIS hands over is read within its `Header.Size` only.
 
@@ -13,7 +13,6 @@ pub mod code;
 pub mod code_im;
 pub mod layout;
 pub mod layout_im;
-pub mod life;
 pub mod list;
 pub mod lock;
 pub mod modules;

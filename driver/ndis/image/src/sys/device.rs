@@ -8,17 +8,16 @@
 use core::cell::UnsafeCell;
 
 use pfdriver::filter::By;
-use pfdriver::lock::Lock;
-use pfndis::device::{Device, Message, Word};
-use pfndis::message::{DEVICE_NAME, LINK_NAME, SDDL, TELL, WAIT};
-use pfndis::pending::Put;
-use pfndis::sys::code::{CANCELLED, FAILURE, PENDING, RESOURCES, SUCCESS, Status, TYPE_DEVICE_ATTRIBUTES};
+use pfndis::device::{Asked, Device, Message, Word};
+use pfndis::message::{DEVICE_NAME, LINK_NAME, SDDL, TELL};
+use pfndis::sys::code::{FAILURE, PENDING, SUCCESS, Status, TYPE_DEVICE_ATTRIBUTES};
 use pfndis::sys::layout::{DeviceAttributes, Handle, Header, Irp, StackLocation, UnicodeString, size};
 use wdk_sys::{DEVICE_OBJECT, IRP, KEVENT, NTSTATUS, PDRIVER_DISPATCH};
 
-use crate::platform::Windows;
+use crate::sys::boot;
+use crate::sys::entry::Image;
 use crate::sys::ndis::{NdisDeregisterDeviceEx, NdisRegisterDeviceEx};
-use crate::sys::{boot, readers};
+use crate::sys::readers::{Nt, READERS, Request};
 use crate::wide;
 
 // The records read here are wdk-sys's, read by place: its names differ from one kit to another.
@@ -74,22 +73,13 @@ impl Desk {
     }
 }
 
-/// An image, as the device sees it.
-pub trait Binding: 'static {
-    /// How control takes the filter.
-    type Guard: Lock<Windows>;
-
-    /// The filter behind its lock, while there is one.
-    fn guard() -> Option<Self::Guard>;
-}
-
 /// Opens the device for business; `driver` is what the driver registered as.
-pub fn open<B: Binding>(driver: Handle) -> Status {
+pub fn open<I: Image>(driver: Handle) -> Status {
     // SAFETY: nothing waits for it yet. SynchronizationEvent, signalled.
     unsafe { wdk_sys::ntddk::KeInitializeEvent(DESK.free.get(), 1, 1) };
     let mut functions: [PDRIVER_DISPATCH; FUNCTIONS] = [None; FUNCTIONS];
     for at in [CREATE, CLOSE, CLEANUP, CONTROL] {
-        functions[at] = Some(dispatch::<B>);
+        functions[at] = Some(dispatch::<I>);
     }
     let (mut name, mut link, sddl) = (wide!(DEVICE_NAME), wide!(LINK_NAME), wide!(SDDL));
     let mut attributes = DeviceAttributes {
@@ -124,7 +114,7 @@ pub fn close() {
 }
 
 /// One request.
-unsafe extern "C" fn dispatch<B: Binding>(_: *mut DEVICE_OBJECT, irp: *mut IRP) -> NTSTATUS {
+unsafe extern "C" fn dispatch<I: Image>(_: *mut DEVICE_OBJECT, irp: *mut IRP) -> NTSTATUS {
     // SAFETY: the request is this driver's until it is completed; the layouts were compared above.
     let request = unsafe { &mut *irp.cast::<Irp>() };
     // SAFETY: each request has a current stack location.
@@ -135,7 +125,7 @@ unsafe extern "C" fn dispatch<B: Binding>(_: *mut DEVICE_OBJECT, irp: *mut IRP) 
             leave(stack);
             Some((SUCCESS, 0))
         }
-        CONTROL => message::<B>(irp, request.buffer, stack),
+        CONTROL => message::<I>(irp, request.buffer, stack),
         _ => Some((FAILURE, 0)),
     };
     // A request that waits may be completed already: nothing of it is looked at.
@@ -167,17 +157,16 @@ fn word(stack: &StackLocation) -> Option<&mut Word> {
 fn leave(stack: &StackLocation) {
     DESK.with(|device| {
         if let Some(word) = word(stack) {
-            device.cleanup(word);
+            device.leave(word, stack.file.addr(), &READERS, &Nt);
         }
-        readers::close(stack.file.addr());
     });
 }
 
 /// A message and its answer; `None` when the request waits.
-fn message<B: Binding>(irp: *mut IRP, buffer: *mut u8, stack: &StackLocation) -> Option<(Status, usize)> {
+fn message<I: Image>(irp: *mut IRP, buffer: *mut u8, stack: &StackLocation) -> Option<(Status, usize)> {
     let sizes = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
     let (input, output) = (sizes(stack.input), sizes(stack.output));
-    let Some(guard) = B::guard() else { return Some((FAILURE, 0)) };
+    let Some(driver) = I::driver() else { return Some((FAILURE, 0)) };
     // SAFETY: a buffered request's buffer holds the longer of input and output.
     let whole = unsafe { core::slice::from_raw_parts_mut(buffer, input.max(output)) };
     let message = match Message::take(stack.code, whole, input, output) {
@@ -186,23 +175,12 @@ fn message<B: Binding>(irp: *mut IRP, buffer: *mut u8, stack: &StackLocation) ->
     };
     DESK.with(|device| {
         let (Some(word), Some(reply)) = (word(stack), whole.get_mut(..output)) else { return Some((FAILURE, 0)) };
-        if stack.code == WAIT
-            && let Some(cursor) = device.wants_record(*word, &message)
-        {
-            let next = guard.with(|f| f.log.count().saturating_add(1));
-            if cursor >= next {
-                return match readers::put(irp, stack.file.addr(), next) {
-                    Put::Waits => None,
-                    Put::Full => Some((RESOURCES, 0)),
-                    Put::Cancelled => Some((CANCELLED, 0)),
-                };
-            }
-        }
-        let done = device.answer(word, &message, reply, who(), &guard);
+        let (request, owner) = (Request(irp), stack.file.addr());
+        let done = device.request(Asked { request, owner, word, message, reply, who: who() }, &READERS, &Nt, driver);
         if stack.code == TELL {
-            boot::after(&guard);
+            boot::after(driver);
         }
-        Some(done)
+        done
     })
 }
 

@@ -4,9 +4,10 @@
 //! whose thread it is does not matter.
 
 use alloc::vec::Vec;
+use core::ffi::c_void;
 
 use pfndis::sys::code::{FAILURE, RESOURCES, SUCCESS, Status};
-use wdk_sys::{HANDLE, IO_STATUS_BLOCK, OBJECT_ATTRIBUTES, UNICODE_STRING};
+use wdk_sys::{HANDLE, IO_STATUS_BLOCK, LARGE_INTEGER, OBJECT_ATTRIBUTES, PIO_APC_ROUTINE, UNICODE_STRING};
 
 /// Characters of a path at most.
 pub const PATH: usize = 260;
@@ -116,6 +117,19 @@ impl Drop for File {
     }
 }
 
+/// `ZwReadFile`, `ZwWriteFile`.
+type Transfer = unsafe extern "C" fn(
+    HANDLE,
+    HANDLE,
+    PIO_APC_ROUTINE,
+    *mut c_void,
+    *mut IO_STATUS_BLOCK,
+    *mut c_void,
+    u32,
+    *mut LARGE_INTEGER,
+    *mut u32,
+) -> Status;
+
 /// A result of NT's as Rust's.
 const fn done(status: Status) -> Result<(), Status> {
     if status == SUCCESS { Ok(()) } else { Err(status) }
@@ -163,55 +177,32 @@ impl File {
 
     /// Fills all of it, from where the file stands.
     fn read(&self, all: &mut [u8]) -> Result<(), Status> {
-        for piece in all.chunks_mut(PIECE) {
-            let mut block = IO_STATUS_BLOCK::default();
-            let size = u32::try_from(piece.len()).unwrap_or(0);
-            // SAFETY: the buffer is that long; the file is synchronous.
-            let status = unsafe {
-                wdk_sys::ntddk::ZwReadFile(
-                    self.0,
-                    core::ptr::null_mut(),
-                    None,
-                    core::ptr::null_mut(),
-                    &raw mut block,
-                    piece.as_mut_ptr().cast(),
-                    size,
-                    core::ptr::null_mut(),
-                    core::ptr::null_mut(),
-                )
-            };
-            done(status)?;
-            if usize::try_from(block.Information) != Ok(piece.len()) {
-                return Err(FAILURE);
-            }
-        }
-        Ok(())
+        let mut pieces = all.chunks_mut(PIECE);
+        // SAFETY: the piece is that long.
+        pieces.try_for_each(|piece| unsafe { self.moved(wdk_sys::ntddk::ZwReadFile, piece.as_mut_ptr(), piece.len()) })
     }
 
     fn write(&self, all: &[u8]) -> Result<(), Status> {
-        for piece in all.chunks(PIECE) {
-            let mut block = IO_STATUS_BLOCK::default();
-            let size = u32::try_from(piece.len()).unwrap_or(0);
-            // SAFETY: the buffer is that long and is not written to; the file is synchronous.
-            let status = unsafe {
-                wdk_sys::ntddk::ZwWriteFile(
-                    self.0,
-                    core::ptr::null_mut(),
-                    None,
-                    core::ptr::null_mut(),
-                    &raw mut block,
-                    piece.as_ptr().cast_mut().cast(),
-                    size,
-                    core::ptr::null_mut(),
-                    core::ptr::null_mut(),
-                )
-            };
-            done(status)?;
-            if usize::try_from(block.Information) != Ok(piece.len()) {
-                return Err(FAILURE);
-            }
-        }
-        Ok(())
+        let mut pieces = all.chunks(PIECE);
+        // SAFETY: the piece is that long, and is only read.
+        pieces.try_for_each(|piece| unsafe {
+            self.moved(wdk_sys::ntddk::ZwWriteFile, piece.as_ptr().cast_mut(), piece.len())
+        })
+    }
+
+    /// Reads or writes a piece where the file stands.
+    ///
+    /// # Safety
+    /// There are `length` bytes at `at`, to be written to when they are read.
+    unsafe fn moved(&self, how: Transfer, at: *mut u8, length: usize) -> Result<(), Status> {
+        let mut block = IO_STATUS_BLOCK::default();
+        let (size, none) = (u32::try_from(length).unwrap_or(0), core::ptr::null_mut());
+        // SAFETY: the caller's piece; the block lives through the call: the file is synchronous.
+        let status = unsafe {
+            how(self.0, none, None, none, &raw mut block, at.cast(), size, core::ptr::null_mut(), core::ptr::null_mut())
+        };
+        done(status)?;
+        if usize::try_from(block.Information) == Ok(length) { Ok(()) } else { Err(FAILURE) }
     }
 
     /// Gives the file another name, over what has it.

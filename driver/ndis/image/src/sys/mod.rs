@@ -5,6 +5,7 @@
 
 pub mod boot;
 pub mod device;
+pub mod entry;
 pub mod eventlog;
 pub mod file;
 pub mod memory;

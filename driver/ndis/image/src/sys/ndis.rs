@@ -4,7 +4,9 @@
 use core::cell::UnsafeCell;
 
 use pfndis::sys::code::{Status, TYPE_DEFAULT};
-use pfndis::sys::layout::{DeviceAttributes, Handle, Header, ListPoolParameters, Mdl, NetBufferList, OidRequest, Ptr, size};
+use pfndis::sys::layout::{
+    DeviceAttributes, Handle, Header, ListPoolParameters, Mdl, NetBufferList, OidRequest, Ptr, size,
+};
 use pfndis::sys::list::List;
 
 use crate::sys::nt::TAG;
@@ -67,8 +69,7 @@ pub fn map(mdl: *mut Mdl) -> *mut u8 {
     // SAFETY: the piece is of a list NDIS handed over, locked in memory; for kernel mode any level up to
     // DISPATCH_LEVEL will do.
     unsafe {
-        wdk_sys::ntddk::MmMapLockedPagesSpecifyCache(mdl.cast(), 0, 1, core::ptr::null_mut(), 0, MAPPING as _)
-            .cast()
+        wdk_sys::ntddk::MmMapLockedPagesSpecifyCache(mdl.cast(), 0, 1, core::ptr::null_mut(), 0, MAPPING as _).cast()
     }
 }
 

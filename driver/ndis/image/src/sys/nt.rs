@@ -2,6 +2,7 @@
 
 use core::sync::atomic::{AtomicPtr, Ordering};
 
+use pfndis::sys::layout::UnicodeString;
 use wdk_sys::UNICODE_STRING;
 
 use crate::sys::ndis::{NdisGetCurrentSystemTime, NdisGetSystemUpTimeEx};
@@ -53,6 +54,12 @@ macro_rules! wide {
         static WIDE: $crate::sys::nt::Wide<{ TEXT.len() }> = $crate::sys::nt::Wide::of(TEXT);
         WIDE.unicode()
     }};
+}
+
+/// NDIS's string type and NT's are one.
+#[must_use]
+pub const fn string(s: UNICODE_STRING) -> UnicodeString {
+    UnicodeString { length: s.Length, maximum: s.MaximumLength, buffer: s.Buffer }
 }
 
 /// The address of a function of the kernel, null when this system has none of that name.

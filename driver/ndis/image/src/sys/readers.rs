@@ -1,29 +1,25 @@
-//! Readers of the log whose records are yet to come: requests that wait.
-//!
-//! A reader's request is kept until a record it wants is there, its handle is closed, or it is taken back. The timer looks
-//! four times a second whether there are records ([`serve`]); what is there when a request comes is answered at once.
-//!
-//! Locks: a spin lock of this module, under which only requests are claimed; then, alone, the filter's. IRQL: at most
-//! `DISPATCH_LEVEL`.
+//! Requests of readers of the log, as NT has them: [`pfndis::readers`] over them.
 
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
 use pfdriver::lock::Lock;
-use pfndis::pending::{Claim, Pending, Put, Waiting};
-use pfndis::sys::code::{CANCELLED, SUCCESS};
-use pfndis::sys::layout::Irp;
-use pfndis::sys::lock::{Levels, Locked};
+use pfndis::pending::Claim;
+use pfndis::readers::{Readers, Requests};
+use pfndis::sys::code::Status;
+use pfndis::sys::layout::{Irp, StackLocation};
+use pfndis::sys::lock::Levels;
 use wdk_sys::{DEVICE_OBJECT, IRP};
 
-use crate::sys::device::{Binding, complete};
+use crate::platform::Windows;
+use crate::sys::device::complete;
 use crate::sys::ndis;
 
 unsafe extern "C" {
     fn IoReleaseCancelSpinLock(level: u8);
 }
 
-/// Requests that wait at most; more are answered at once, with nothing.
+/// Requests that wait at most.
 const MOST: usize = 64;
 /// `SL_PENDING_RETURNED`.
 const PENDING_RETURNED: u8 = 1;
@@ -32,13 +28,30 @@ const _: () = assert!(core::mem::offset_of!(IRP, CancelRoutine) == core::mem::of
 
 /// A request that is this driver's until it is completed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Request(*mut IRP);
+pub struct Request(pub *mut IRP);
 
 // SAFETY: it is an address, used by whoever has claimed the request.
 unsafe impl Send for Request {}
 
+impl Request {
+    /// Its cancel routine: whoever takes it out has claimed the request.
+    fn routine(&self) -> &AtomicPtr<()> {
+        // SAFETY: a request that waits is there; the system exchanges this word likewise.
+        let place = unsafe { &raw mut (*self.0.cast::<Irp>()).cancel };
+        // SAFETY: as above; a word that holds an address, aligned.
+        unsafe { AtomicPtr::from_ptr(place.cast()) }
+    }
+
+    /// Its current stack location.
+    fn stack(&self) -> *mut StackLocation {
+        // SAFETY: the request is this driver's.
+        unsafe { (*self.0.cast::<Irp>()).current }
+    }
+}
+
 /// The system.
-struct Nt;
+#[derive(Clone, Copy, Debug)]
+pub struct Nt;
 
 impl Levels for Nt {
     fn acquire(&self, word: &UnsafeCell<usize>) -> u8 {
@@ -50,27 +63,15 @@ impl Levels for Nt {
     }
 }
 
-impl Request {
-    /// Its cancel routine: whoever takes it out has claimed the request.
-    fn routine(&self) -> &AtomicPtr<()> {
-        // SAFETY: a request that waits is there; the system exchanges this word likewise.
-        let place = unsafe { &raw mut (*self.0.cast::<Irp>()).cancel };
-        // SAFETY: as above; a word that holds an address, aligned.
-        unsafe { AtomicPtr::from_ptr(place.cast()) }
-    }
-}
-
 impl Claim<Request> for Nt {
     fn arm(&self, request: Request) {
-        // SAFETY: the request is this driver's, and nobody else has seen it yet.
-        let stack = unsafe { (*request.0.cast::<Irp>()).current };
-        // SAFETY: each request has a current stack location.
-        unsafe { (*stack).control |= PENDING_RETURNED };
+        // SAFETY: each request has a current stack location; nobody else has seen this one yet.
+        unsafe { (*request.stack()).control |= PENDING_RETURNED };
         request.routine().store(cancelled as *mut (), Ordering::SeqCst);
     }
 
     fn is_cancelled(&self, request: Request) -> bool {
-        // SAFETY: the request is there: it is not completed without this module's lock.
+        // SAFETY: the request is there: it is not completed without the readers' lock.
         unsafe { (&raw const (*request.0).Cancel).read_volatile() != 0 }
     }
 
@@ -79,45 +80,27 @@ impl Claim<Request> for Nt {
     }
 }
 
-static WAITING: Locked<Pending<Request, MOST>> = Locked::new(Pending::new());
+impl Requests<Request> for Nt {
+    fn complete(&self, request: Request, status: Status, written: usize) {
+        complete(request.0, status, written);
+    }
 
-/// Lets a request of a handle wait for a record. With [`Put::Waits`] it is not the caller's any more.
-pub fn put(irp: *mut IRP, owner: usize, cursor: u64) -> Put {
-    WAITING.with(&Nt, |all| all.put(&Nt, Waiting { request: Request(irp), owner, cursor }))
-}
-
-/// Ends the requests of a handle that is closed.
-pub fn close(owner: usize) {
-    while let Some(w) = WAITING.with(&Nt, |all| all.of(&Nt, owner)) {
-        complete(w.request.0, CANCELLED, 0);
+    fn fill(&self, request: Request, answer: impl FnOnce(&mut [u8]) -> usize) -> usize {
+        // SAFETY: each request has a current stack location.
+        let room = usize::try_from(unsafe { (*request.stack()).output }).unwrap_or(0);
+        // SAFETY: the request was claimed: it is this driver's, and nobody else's.
+        let buffer = unsafe { (*request.0.cast::<Irp>()).buffer };
+        // SAFETY: a buffered request's buffer holds its output; it is not paged.
+        answer(unsafe { core::slice::from_raw_parts_mut(buffer, room) })
     }
 }
+
+/// Those that wait.
+pub static READERS: Readers<Request, MOST> = Readers::new();
 
 /// Answers those whose records have come.
-pub fn serve<B: Binding>() {
-    let wanted = WAITING.with(&Nt, |all| all.wanted());
-    if wanted == u64::MAX {
-        return;
-    }
-    let Some(guard) = B::guard() else { return };
-    let next = guard.with(|f| f.log.count().saturating_add(1));
-    for _ in 0..MOST {
-        let Some(w) = WAITING.with(&Nt, |all| all.ready(&Nt, next)) else { break };
-        answer(&w, &guard);
-    }
-}
-
-/// Answers one with a page of the log.
-fn answer<B: Lock<crate::platform::Windows>>(w: &Waiting<Request>, guard: &B) {
-    // SAFETY: the request was claimed: it is this driver's, and nobody else's.
-    let request = unsafe { &*w.request.0.cast::<Irp>() };
-    // SAFETY: each request has a current stack location.
-    let output = unsafe { (*request.current).output };
-    // SAFETY: a buffered request's buffer holds its output; it is not paged.
-    let reply = unsafe { core::slice::from_raw_parts_mut(request.buffer, usize::try_from(output).unwrap_or(0)) };
-    reply.fill(0);
-    let length = guard.with(|f| pfdriver::control::log_page(f, w.cursor, reply));
-    complete(w.request.0, SUCCESS, length);
+pub fn serve<L: Lock<Windows>>(filter: &L) {
+    READERS.serve(&Nt, filter);
 }
 
 /// What the system calls to take a request back.
@@ -126,6 +109,5 @@ unsafe extern "C" fn cancelled(_: *mut DEVICE_OBJECT, irp: *mut IRP) {
     let level = unsafe { (*irp).CancelIrql };
     // SAFETY: the system took its lock before it called this.
     unsafe { IoReleaseCancelSpinLock(level) };
-    WAITING.with(&Nt, |all| all.forget(Request(irp)));
-    complete(irp, CANCELLED, 0);
+    READERS.cancelled(&Nt, Request(irp));
 }

@@ -26,23 +26,13 @@ pub struct Settings {
     pub last_good: Path,
 }
 
-/// `KEY_VALUE_PARTIAL_INFORMATION` of a number.
+/// `KEY_VALUE_PARTIAL_INFORMATION` of a number or a text.
 #[repr(C)]
-#[derive(Default)]
-struct Number {
+struct Value<T> {
     index: u32,
     kind: u32,
     length: u32,
-    value: u32,
-}
-
-/// `KEY_VALUE_PARTIAL_INFORMATION` of a text.
-#[repr(C)]
-struct Text {
-    index: u32,
-    kind: u32,
-    length: u32,
-    units: [u16; PATH],
+    data: T,
 }
 
 /// An open key.
@@ -70,45 +60,35 @@ impl Key {
         (status == 0).then_some(Self(key))
     }
 
-    fn number(&self, mut name: UNICODE_STRING) -> Option<u32> {
-        let mut number = Number::default();
-        let size = u32::try_from(size_of::<Number>()).unwrap_or(0);
+    /// A value of a kind that fits into `empty`: its data and the bytes of them. `T` is made of numbers alone.
+    fn value<T>(&self, mut name: UNICODE_STRING, kind: u32, empty: T) -> Option<(T, u32)> {
+        let mut value = Value { index: 0, kind: 0, length: 0, data: empty };
+        let size = u32::try_from(size_of::<Value<T>>()).unwrap_or(0);
         let mut length = 0;
-        // SAFETY: name and record live through the call, at PASSIVE_LEVEL.
+        // SAFETY: name and record live through the call, at PASSIVE_LEVEL; any bytes are numbers.
         let status = unsafe {
             wdk_sys::ntddk::ZwQueryValueKey(
                 self.0,
                 &raw mut name,
                 PARTIAL,
-                (&raw mut number).cast(),
+                (&raw mut value).cast(),
                 size,
                 &raw mut length,
             )
         };
-        (status == 0 && number.kind == DWORD && number.length == 4).then_some(number.value)
+        (status == 0 && value.kind == kind).then_some((value.data, value.length))
     }
-}
 
-impl Key {
+    fn number(&self, name: UNICODE_STRING) -> Option<u32> {
+        let (number, length) = self.value(name, DWORD, 0)?;
+        (length == 4).then_some(number)
+    }
+
     /// A text as a path.
     #[inline(never)]
-    fn path(&self, mut name: UNICODE_STRING) -> Option<Path> {
-        let mut text = Text { index: 0, kind: 0, length: 0, units: [0; PATH] };
-        let size = u32::try_from(size_of::<Text>()).unwrap_or(0);
-        let mut length = 0;
-        // SAFETY: name and record live through the call, at PASSIVE_LEVEL.
-        let status = unsafe {
-            wdk_sys::ntddk::ZwQueryValueKey(
-                self.0,
-                &raw mut name,
-                PARTIAL,
-                (&raw mut text).cast(),
-                size,
-                &raw mut length,
-            )
-        };
-        let units = text.units.iter().copied().take(usize::try_from(text.length / 2).unwrap_or(0));
-        (status == 0 && text.kind == SZ).then(|| Path::of(units))
+    fn path(&self, name: UNICODE_STRING) -> Option<Path> {
+        let (units, bytes) = self.value(name, SZ, [0_u16; PATH])?;
+        Some(Path::of(units.into_iter().take(usize::try_from(bytes / 2).unwrap_or(0))))
     }
 }
 

@@ -1,5 +1,6 @@
 //! What NDIS calls, as NDIS calls it: contexts become modules, chains become owned lists.
 
+use pfimage::sys::entry::{Driver, Image};
 use pfndis::judge::Adapter;
 use pfndis::module::{Module, readable};
 use pfndis::sys::code::{FAILURE, INVALID_PARAMETER, SUCCESS, Status, TYPE_ATTACH_PARAMETERS, TYPE_FILTER_ATTRIBUTES};
@@ -10,7 +11,7 @@ use pfndis::sys::layout::{
 use pfndis::sys::list::Chain;
 use pfndis::sys::modules::Ref;
 
-use crate::sys::entry::{Planb, driver};
+use crate::sys::entry::Planb;
 use crate::sys::ndis::NdisFSetAttributes;
 
 /// A module of this driver.
@@ -53,7 +54,7 @@ pub unsafe extern "C" fn attach(handle: Handle, _: Handle, parameters: *mut Atta
     if let Err(status) = readable(parameters.medium) {
         return status;
     }
-    let Some(driver) = driver() else { return FAILURE };
+    let Some(driver) = Planb::driver() else { return FAILURE };
     match driver.attach(handle, adapter(parameters)) {
         Ok(module) => announce(driver, handle, module),
         Err(status) => status,
@@ -61,7 +62,7 @@ pub unsafe extern "C" fn attach(handle: Handle, _: Handle, parameters: *mut Atta
 }
 
 /// Tells NDIS the module's context.
-fn announce(driver: &Planb, handle: Handle, module: Ref<One>) -> Status {
+fn announce(driver: &Driver<Planb>, handle: Handle, module: Ref<One>) -> Status {
     let header = Header { kind: TYPE_FILTER_ATTRIBUTES, revision: 1, size: size::FILTER_ATTRIBUTES };
     let mut attributes = FilterAttributes { header, flags: 0 };
     // SAFETY: called from the attach handler with its handle.
@@ -74,7 +75,7 @@ fn announce(driver: &Planb, handle: Handle, module: Ref<One>) -> Status {
 
 /// `FilterDetach`.
 pub unsafe extern "C" fn detach(context: Handle) {
-    if let (Some(driver), Some(module)) = (driver(), module(context)) {
+    if let (Some(driver), Some(module)) = (Planb::driver(), module(context)) {
         driver.detach(module);
     }
 }
