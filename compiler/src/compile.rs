@@ -233,6 +233,61 @@ mod tests {
     }
 
     #[test]
+    fn a_reader_is_told_of_each_statement_of_which_pfctl_tells_one() {
+        let text = "pass in proto tpc\npas out\nblock retrun\npass form any\n";
+        let (out, sources) = outcome(text, &Facts::default());
+        assert_eq!(
+            out.diagnostics.iter().filter(|d| d.severity == Severity::Error).count(),
+            4,
+            "{:?}",
+            out.diagnostics
+        );
+        let lines: Vec<_> = out.diagnostics.iter().filter_map(|d| d.pfctl_line(&sources)).collect();
+        assert_eq!(lines, ["stdin:1: unknown protocol tpc"]);
+        // What an error has torn apart is not told line by line.
+        for torn in ["table <t> {\n1.1.1.1\nno!where\n1.1.1.3\n}\n", "anchor a {\npass bogus\n}\n"] {
+            let (out, _) = outcome(torn, &Facts::default());
+            assert_eq!(out.diagnostics.len(), 1, "{torn}{:?}", out.diagnostics);
+        }
+    }
+
+    #[test]
+    fn a_brace_that_is_not_closed_is_shown() {
+        for (text, open, error) in [
+            ("pass from { 10.0.0.1\n10.0.0.2\npass out\n", 1, 3),
+            ("block\nanchor a {\npass\n", 2, 4),
+            ("anchor a {\npass from { 10.0.0.1 }\npass from { 10.0.0.2\n", 3, 4),
+        ] {
+            let (out, sources) = outcome(text, &Facts::default());
+            let line = |label: &crate::diag::Label| sources.position(label.span.file, label.span.lo).0;
+            let first = &out.diagnostics[0];
+            assert_eq!(first.secondary.iter().map(line).collect::<Vec<_>>(), [open], "{text}");
+            assert_eq!(first.primary.as_ref().map(line), Some(error), "{text}");
+        }
+    }
+
+    #[test]
+    fn characters_from_elsewhere_are_named() {
+        for (text, name) in [
+            ("pass from \u{201c}10.0.0.1\u{201d}\n", "`\u{201c}`"),
+            ("pass\u{a0}in\n", "U+00A0"),
+            ("pass tag \u{fc}x\n", "`\u{fc}`"),
+        ] {
+            let (out, _) = outcome(text, &Facts::default());
+            assert_eq!(out.diagnostics[0].message, format!("syntax error: unexpected {name}"));
+            assert_eq!(out.diagnostics[0].help.len(), 1);
+        }
+    }
+
+    #[test]
+    fn limits_say_which_statement() {
+        let text = format!("pass\n{}", "anchor a {\n".repeat(70));
+        let (out, sources) = outcome(&text, &Facts::default());
+        let span = out.diagnostics[0].primary.as_ref().expect("a place").span;
+        assert_eq!(sources.position(span.file, span.lo).0, 65);
+    }
+
+    #[test]
     fn a_misspelt_action_is_recognized() {
         for (text, meant) in [("pas out\n", "pass"), ("  blokc in all\n", "block"), ("sett skip on lo\n", "set")] {
             let (out, _) = outcome(text, &Facts::default());

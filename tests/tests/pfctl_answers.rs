@@ -130,6 +130,24 @@ fn other_options() {
     compare("args-visible");
 }
 
+/// What no recording holds: rules, what is printed, what is said; by reading pfctl.
+#[test]
+fn corners_by_reading() {
+    let facts = facts("full");
+    let options = Options { dry_run: true, verbose: 1, ..Options::default() };
+    for (input, out, err) in [
+        // An empty name is none, also for the optimizer, which takes rules with labels for barriers.
+        ("pass label \"\"\npass tag \"\"\npass tagged \"\"\n", "pass all flags S/SA\n", ""),
+        ("pass label \"$srcport\"\npass\n", "pass all flags S/SA\n", ""),
+        // `{` may open a file, yet nothing may follow it.
+        ("{ \\\npass }\n", "", "stdin:2: syntax error\n"),
+    ] {
+        let loader = Layered { case: BTreeMap::new(), below: Box::new(Nothing), folder: None };
+        let rc = i32::from(!err.is_empty());
+        assert_eq!(run(&facts, &options, input.as_bytes(), loader), (out.to_owned(), err.to_owned(), rc), "{input}");
+    }
+}
+
 #[derive(serde::Deserialize)]
 struct Published {
     name: String,

@@ -217,6 +217,10 @@ fn pfctls_words_and_exit_statuses() {
     assert_eq!(host.ends(0, &["-d"], ""), "pf disabled\n");
     assert_eq!(host.ends(1, &["-d"], ""), "pfctl: pf not enabled\n");
     assert_eq!(host.ends(0, &["-e", "-x", "err"], ""), "pf enabled\ndebug level set to 'err'\n");
+    // The first name syslog has for a level is the one that is shown.
+    assert_eq!(host.ends(0, &["-x", "warning"], ""), "debug level set to 'warn'\n");
+    assert!(host.good(&["-si"], "").contains("    Debug: warn\n"));
+    assert_eq!(host.ends(0, &["-x", "err"], ""), "debug level set to 'err'\n");
     for show in ["-sr", "-sl"] {
         assert_eq!(host.ends(0, &["-a", "nowhere", show], ""), "pfctl: Anchor does not exist\n");
     }
@@ -240,8 +244,35 @@ fn pfctls_words_and_exit_statuses() {
     host.good(&["-L", &states], "");
     let junk = host.file("junk", "no states");
     assert!(host.ends(1, &["-L", &junk], "").contains("no file of states; nothing was loaded"));
+    let long = "t".repeat(32);
+    for args in [
+        &["-t", "t", "-Ts", "1.2.3.4"][..],
+        &["-t", "t", "-Tk", "-f", &junk],
+        &["-t", "t", "-Te", "1", "2"],
+        &["-t", &long, "-Tadd", "1.2.3.4"],
+        &["-T", "show"],
+    ] {
+        let err = host.ends(1, args, "");
+        assert!(err.starts_with("usage: pfctl "), "{args:?}: {err}");
+    }
+    let err = host.ends(1, &["-D", "nothing", "-X"], "");
+    let first = "pfctl: could not parse macro definition nothing\npfctl: unknown option -- X\nusage: pfctl ";
+    assert!(err.starts_with(first), "{err}");
     // Nobody there.
     let nowhere = host.folder.path().join("nobody");
+    for (args, status, said) in [
+        (&["-Tadd", "1.2.3.4", "::1"][..], 0, "0/2 addresses added"),
+        (&["-Ttest", "1.2.3.4"], 2, "0/1 addresses match"),
+        (&["-Tzero", "1.2.3.4"], 0, "0/1 addresses cleared"),
+        (&["-Tzero"], 0, "0 table/stats cleared"),
+        (&["-Tkill"], 0, "0 table deleted"),
+        (&["-Tflush"], 0, "0 addresses deleted"),
+        (&["-Texpire", "5"], 0, "0/0 addresses expired"),
+    ] {
+        let args = [&["-n", "-t", "t"][..], args].concat();
+        let (got, _, err) = run(&program("pfload"), &nowhere, &args, "", host.folder.path());
+        assert_eq!((got, err), (status, format!("{said} (syntax only).\n")), "{args:?}");
+    }
     let (status, _, err) = run(&program("pfload"), &nowhere, &["-sr"], "", host.folder.path());
     assert_eq!((status, err), (1, format!("pfctl: {}: No such file or directory\n", nowhere.display())));
     // Under its other name it knows no words.

@@ -24,6 +24,9 @@ fn ours(line: &str) -> bool {
 }
 
 fn say(out: &mut String, parser: &Parser<'_>, complaint: &Complaint) {
+    if !complaint.kind.is_said() {
+        return;
+    }
     if let Some((file, line)) = complaint.place {
         out.push_str(&format!("{}:{line}: ", parser.sources().name(file)));
     }

@@ -25,7 +25,7 @@ fn read(input: &[u8], mut acts: impl FnMut(&Item) -> Option<At>) -> (Vec<String>
             Item::Broken(_) => Vec::new(),
             Item::Complaint(complaint) => vec![complaint],
         };
-        said.extend(complaints.iter().map(|one| match one.place {
+        said.extend(complaints.iter().filter(|one| one.kind.is_said()).map(|one| match one.place {
             Some((_, line)) => format!("{line}: {}", one.kind.text()),
             None => one.kind.text(),
         }));
@@ -52,6 +52,14 @@ fn nothing_follows_an_error_in_the_first_token() {
     assert_eq!(says("bogus)\npass bogus\n"), ["1: syntax error"]);
     let (said, seen) = read(b"scrub in all\nset limit states 5\n", |_| None);
     assert_eq!((said, seen), (vec!["1: syntax error".to_owned()], Vec::new()));
+}
+
+#[test]
+fn a_brace_that_opens_a_file_is_an_error_of_what_follows_it() {
+    assert_eq!(says("{ pass }\npass bogus\n"), ["1: syntax error"]);
+    assert_eq!(says("{ \\\npass }\npass bogus\n"), ["2: syntax error"]);
+    assert_eq!(says("{ $x }\npass bogus\n"), ["1: macro 'x' not defined", "1: syntax error"]);
+    assert_eq!(says("\n{ $x }\n"), ["2: syntax error", "2: macro 'x' not defined"]);
 }
 
 #[test]

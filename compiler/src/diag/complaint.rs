@@ -1,6 +1,6 @@
 //! What the lexer and parser complain about, as diagnostics with advice.
 
-use super::{Diagnostic, Severity, codes, nearest};
+use super::{Diagnostic, Label, Severity, codes, nearest};
 use crate::ast::Span;
 use crate::lex::{Complaint, ComplaintKind, KEYWORDS};
 use crate::source::{Sources, text};
@@ -27,8 +27,9 @@ pub fn from_complaint(complaint: &Complaint, sources: &Sources, macros: &[String
     let text = complaint.kind.text();
     let mut out = Diagnostic::pfctl_bare(Severity::Error, text).at(complaint.span, "");
     out.place = complaint.place;
+    out.pfctl = out.pfctl.filter(|_| complaint.kind.is_said());
     match &complaint.kind {
-        ComplaintKind::Syntax { found, expected } => syntax(out, found, expected, complaint, sources),
+        ComplaintKind::Syntax { found, expected, open, .. } => syntax(out, found, expected, *open, complaint, sources),
         ComplaintKind::UndefinedMacro(name) => match nearest(name, macros) {
             Some(meant) => out.suggest(complaint.span, format!("${meant}")),
             None => out,
@@ -42,10 +43,26 @@ pub fn from_complaint(complaint: &Complaint, sources: &Sources, macros: &[String
     }
 }
 
-fn syntax(out: Diagnostic, found: &str, expected: &[&str], complaint: &Complaint, sources: &Sources) -> Diagnostic {
+fn syntax(
+    out: Diagnostic,
+    found: &str,
+    expected: &[&str],
+    open: Option<Span>,
+    complaint: &Complaint,
+    sources: &Sources,
+) -> Diagnostic {
+    let foreign = foreign(complaint.span, sources);
+    let found = foreign.as_ref().map_or(found, |(name, _)| name);
     let mut out = Diagnostic { message: format!("syntax error: unexpected {found}"), ..out };
+    if let Some((_, advice)) = foreign {
+        return out.help(advice);
+    }
     let word = found.trim_matches('`');
     let line = statement_before(complaint, sources);
+    if let Some(span) = open.filter(|_| found == "end of file" || expected.contains(&"}") && ACTIONS.contains(&word)) {
+        out.secondary.push(Label { span, text: "what opens here is not closed".into() });
+        return out;
+    }
     let old = line.split_whitespace().next().unwrap_or(word);
     let old =
         OLD_WORDS.iter().find(|(name, _)| *name == word).or_else(|| OLD_WORDS.iter().find(|(name, _)| *name == old));
@@ -72,6 +89,31 @@ fn syntax(out: Diagnostic, found: &str, expected: &[&str], complaint: &Complaint
         out = out.help(list);
     }
     out
+}
+
+/// Whether a syntax error that pfctl keeps to itself tells a reader something new: the statement is one of its own, not
+/// the rest of what the error before has torn apart.
+#[must_use]
+pub fn is_of_its_own(diagnostic: &Diagnostic, complaint: &Complaint, sources: &Sources) -> bool {
+    let line = statement_before(complaint, sources);
+    let first = line.split_whitespace().next().unwrap_or_default();
+    ACTIONS.contains(&first) || diagnostic.suggestion.is_some()
+}
+
+/// A character that pf.conf knows only inside quotes, by its name, and what to write instead.
+fn foreign(span: Span, sources: &Sources) -> Option<(String, &'static str)> {
+    let file = sources.file(span.file)?;
+    let bytes = file.bytes.get(usize::try_from(span.lo).ok()?..)?;
+    let bytes = bytes.get(..4).unwrap_or(bytes);
+    let c = bytes.utf8_chunks().next().and_then(|chunk| chunk.valid().chars().next()).filter(|c| !c.is_ascii())?;
+    let advice = match c {
+        '\u{201c}' | '\u{201d}' | '\u{201e}' | '\u{2018}' | '\u{2019}' => "quotes are `\"` and `'`",
+        '\u{2010}'..='\u{2015}' | '\u{2212}' => "the sign between two addresses is `-`",
+        c if c.is_whitespace() => "words are separated by blanks and tabs",
+        _ => "letters outside ASCII can stand in quotes and comments alone",
+    };
+    let name = if c.is_whitespace() || c.is_control() { format!("U+{:04X}", u32::from(c)) } else { format!("`{c}`") };
+    Some((name, advice))
 }
 
 /// Words a statement begins with.

@@ -14,13 +14,22 @@ fn place(diagnostic: &Diagnostic) -> Option<Span> {
     diagnostic.primary.as_ref().map(|label| label.span)
 }
 
+/// The grammar trips over what the lexer has already refused: pfctl says both, for a reader one is enough.
+pub(super) fn is_echo(diagnostic: &Diagnostic, before: Option<&Diagnostic>) -> bool {
+    diagnostic.code == codes::SYNTAX
+        && before.is_some_and(|last| last.code != codes::SYNTAX && last.primary == diagnostic.primary)
+}
+
 /// Folds equal messages at one place into the first, which says how many there were; what only repeats that a rule
-/// with an error is left out goes.
+/// with an error is left out goes, and what only follows from the message before.
 #[must_use]
 pub fn folded(all: Vec<Diagnostic>) -> Vec<Diagnostic> {
     let mut first: HashMap<Key, usize> = HashMap::new();
     let mut out: Vec<(Diagnostic, usize)> = Vec::new();
     for diagnostic in all {
+        if is_echo(&diagnostic, out.last().map(|(last, _)| last)) {
+            continue;
+        }
         let key = (diagnostic.code, diagnostic.severity, diagnostic.message.clone(), place(&diagnostic));
         let at = *first.entry(key).or_insert(out.len());
         match out.get_mut(at) {

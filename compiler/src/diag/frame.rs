@@ -2,7 +2,7 @@
 
 use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Patch, Renderer, Snippet};
 
-use super::codes::SYNTAX;
+use super::fold::is_echo;
 use super::{Diagnostic, Label, Severity};
 use crate::ast::{FileId, Span};
 use crate::source::Sources;
@@ -74,9 +74,7 @@ pub fn frames<'d>(diagnostics: impl IntoIterator<Item = &'d Diagnostic>, sources
     let mut out = String::new();
     let mut before: Option<&Diagnostic> = None;
     for diagnostic in diagnostics {
-        // The grammar trips over what the lexer has already refused: pfctl says both, here one is enough.
-        let echo = |last: &Diagnostic| last.code != SYNTAX && last.primary == diagnostic.primary;
-        if diagnostic.code == SYNTAX && before.is_some_and(echo) {
+        if is_echo(diagnostic, before) {
             continue;
         }
         before = Some(diagnostic);

@@ -13,7 +13,7 @@ mod frame;
 mod suggest;
 
 pub use codes::{CODES, Code, CodeInfo};
-pub use complaint::from_complaint;
+pub use complaint::{from_complaint, is_of_its_own};
 pub use export::{json, sarif};
 pub use fold::folded;
 pub use frame::{frame, frames};

@@ -8,9 +8,11 @@ pub fn nearest<S: AsRef<str>>(word: &str, candidates: impl IntoIterator<Item = S
     let near = candidates.into_iter().filter_map(|candidate| {
         let text = candidate.as_ref();
         let apart = distance(&lower, &text.to_ascii_lowercase(), limit)?;
-        (text != word && text.chars().count() > apart).then(|| (apart, text.to_owned()))
+        // Of words as near as each other one that begins alike is likelier.
+        let alike = text.chars().next() == word.chars().next();
+        (text != word && text.chars().count() > apart).then(|| (apart, !alike, text.to_owned()))
     });
-    near.min().map(|(_, text)| text)
+    near.min().map(|(.., text)| text)
 }
 
 /// Letters to insert, drop, change or swap with their neighbour; `None` when more than `limit`.
@@ -45,6 +47,7 @@ mod tests {
         assert_eq!(nearest("qiuck", ["quick", "queue"]), Some("quick".to_owned()));
         assert_eq!(nearest("Quick", ["quick"]), Some("quick".to_owned()));
         assert_eq!(nearest("ext_fi", ["ext_if", "int_if"]), Some("ext_if".to_owned()));
+        assert_eq!(nearest("tpc", ["3pc", "tcp"]), Some("tcp".to_owned()));
         assert_eq!(nearest("bogus", ["quick", "queue"]), None);
         assert_eq!(nearest("a", ["b"]), None);
     }

@@ -60,7 +60,7 @@ impl Resolver<'_> {
                 }
                 *text = text.replace(name, value);
                 if byte_len(text) >= SIZE {
-                    return self.exit("expand_label: label too long");
+                    return self.exit_at(draft.span, "expand_label: label too long");
                 }
             }
         }

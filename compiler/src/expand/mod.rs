@@ -374,7 +374,7 @@ impl Resolver<'_> {
     fn add(&mut self, draft: &Draft, src: &Host, dst: &Host) -> Act {
         self.made = self.made.saturating_add(1);
         if self.made > LIMIT_RULES {
-            return self.exit(format!("rules expand to more than {LIMIT_RULES}"));
+            return self.exit_at(draft.span, format!("rules expand to more than {LIMIT_RULES}"));
         }
         let mut rule = draft.rule.clone();
         rule.src.addr = spec(&src.wrap, rule.af);
@@ -389,6 +389,10 @@ impl Resolver<'_> {
         rule.nat = draft.nat.resolved(pool_af);
         rule.rdr = draft.rdr.resolved(pool_af);
         rule.route = draft.route_kind.map(|kind| (kind, draft.route.resolved(rule.af).unwrap_or_default()));
+        // pf knows a name by its first byte: an empty one is none.
+        rule.label = rule.label.filter(|label| !label.is_empty());
+        rule.tag = rule.tag.filter(|tag| !tag.is_empty());
+        rule.tagged = rule.tagged.filter(|tagged| !tagged.name.is_empty());
         rule.place = self.place(draft.at, draft.span);
         self.anchors.add_rule(rule, draft.anchor.clone());
         Ok(())

@@ -22,6 +22,10 @@ pub enum ComplaintKind {
         found: String,
         /// What could stand there instead.
         expected: Vec<&'static str>,
+        /// The innermost brace of the statement, or the anchor's, that is still open.
+        open: Option<Span>,
+        /// Too near the last error: pfctl says nothing of it.
+        unsaid: bool,
     },
     /// `$name` of a macro that is not defined.
     UndefinedMacro(Box<str>),
@@ -65,6 +69,12 @@ impl ComplaintKind {
             ComplaintKind::IncludeFailed(name) => format!("failed to include file {name}"),
             ComplaintKind::Limit(text) => (*text).to_owned(),
         }
+    }
+
+    /// Whether pfctl says it: of syntax errors near each other it says the first.
+    #[must_use]
+    pub fn is_said(&self) -> bool {
+        !matches!(self, ComplaintKind::Syntax { unsaid: true, .. })
     }
 
     /// Whether pfctl counts it as an error (the reason of a failed include is only said).

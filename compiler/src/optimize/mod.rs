@@ -1,4 +1,4 @@
-//! The ruleset optimizer of pfctl (`-o basic`): same rules out, in the same order, under the same table names.
+//! The ruleset optimizer of pfctl (`-o basic`, `-o profile`): same rules out, in the same order, under the same table names.
 //!
 //! A ruleset is cut into *superblocks*, runs of rules that give the same effect whichever of them matches, and inside
 //! each of them rules that another one covers are removed ([`cover`]), rules that differ in one address become one rule
@@ -14,7 +14,10 @@
 
 mod combine;
 mod cover;
+mod profile;
 mod reorder;
+
+pub use profile::Hits;
 
 use crate::ruleset::{AddrSpec, Af, Return, Rule, RuleFlags, Table};
 
@@ -55,9 +58,10 @@ pub struct Optimized {
 
 /// Optimizes the rules of one ruleset (not those of its inline anchors).
 ///
-/// `numbers` goes on across rulesets. Rules come back renumbered from 0.
+/// `numbers` goes on across rulesets; `hits` put quick rules in their order, where there are any. Rules come back
+/// renumbered from 0.
 #[must_use]
-pub fn ruleset(rules: Vec<Rule>, numbers: &mut TableNumbers) -> Optimized {
+pub fn ruleset(rules: Vec<Rule>, numbers: &mut TableNumbers, hits: &Hits) -> Optimized {
     let mut done = Optimized::default();
     for block in superblocks(rules) {
         if block.len() < 2 {
@@ -66,7 +70,10 @@ pub fn ruleset(rules: Vec<Rule>, numbers: &mut TableNumbers) -> Optimized {
         }
         let kept = cover::remove(block);
         let merged = combine::merge(kept, numbers, &mut done.tables);
-        reorder::sort(merged, &mut done.rules);
+        match profile::sort(merged, hits) {
+            Ok(sorted) => done.rules.extend(sorted),
+            Err(block) => reorder::sort(block, &mut done.rules),
+        }
     }
     for (nr, rule) in (0..).zip(&mut done.rules) {
         rule.nr = nr;

@@ -77,8 +77,8 @@ pub struct Parser<'s> {
     skipping: bool,
     /// The last statement was broken; its offending token has been put back.
     broke: bool,
-    /// Inline anchors open.
-    depth: usize,
+    /// Inline anchors open: where each begins.
+    anchors: Vec<Span>,
     /// Something could be read: yacc can recover from errors from here on.
     started: bool,
     over: bool,
@@ -97,7 +97,7 @@ impl<'s> Parser<'s> {
             quiet: 0,
             skipping: false,
             broke: false,
-            depth: 0,
+            anchors: Vec::new(),
             started: false,
             over: false,
         }
@@ -154,7 +154,7 @@ impl<'s> Parser<'s> {
     }
 
     fn mark(&self) -> Tk {
-        if self.depth > 0 { Tk::Inner } else { Tk::Top }
+        if self.anchors.is_empty() { Tk::Top } else { Tk::Inner }
     }
 
     /// Parses a statement.
@@ -166,7 +166,7 @@ impl<'s> Parser<'s> {
             tokens: &mut self.tokens,
             sources: self.sources,
             ctx: &self.ctx,
-            mark: Some(if self.depth > 0 { Tk::Inner } else { Tk::Top }),
+            mark: Some(if self.anchors.is_empty() { Tk::Top } else { Tk::Inner }),
             braces: 0,
             asides: Vec::new(),
             reason: None,
@@ -189,8 +189,8 @@ impl<'s> Parser<'s> {
         self.started = true;
         self.quiet = self.quiet.saturating_sub(self.ctx.line.borrow().len());
         match &stmt.kind {
-            StmtKind::AnchorOpen(_) => self.depth = self.depth.saturating_add(1),
-            StmtKind::AnchorClose => self.depth = self.depth.saturating_sub(1),
+            StmtKind::AnchorOpen(_) => self.anchors.push(stmt.span),
+            StmtKind::AnchorClose => drop(self.anchors.pop()),
             StmtKind::Macro(def) if def.name_is_legal() => {
                 self.define(&def.name.text, &def.value.text, stmt.span, false)
             }
@@ -205,7 +205,7 @@ impl<'s> Parser<'s> {
             ParseError::User { error: Stop(complaint) } => {
                 self.started = true;
                 self.quiet = 3;
-                self.depth = 0;
+                self.anchors.clear();
                 let complaints = reason.into_iter().chain([*complaint]).collect();
                 return Some(Item::Broken(Broken { partial: Vec::new(), complaints }));
             }
@@ -220,26 +220,51 @@ impl<'s> Parser<'s> {
             self.over = true;
             return None;
         };
-        if token.kind == Tk::End && bad == 0 && self.depth == 0 {
+        if token.kind == Tk::End && bad == 0 && self.anchors.is_empty() {
             self.over = true;
             return token.complaint.map(|complaint| Item::Complaint(*complaint));
         }
         let partial = self.partial(bad, &expected);
         let mut complaints: Vec<Complaint> = token.complaint.as_deref().cloned().into_iter().collect();
-        let shifted = usize::try_from(bad).unwrap_or(usize::MAX);
-        if self.quiet.saturating_sub(shifted) == 0 {
-            complaints.push(syntax_error(&token, &text, &expected));
+        let mut place = (token.file, token.line);
+        if token.kind == Tk::BraceOpen && bad == 0 && !self.started {
+            // As far as yacc can see a brace may open a file, yet nothing may follow it: it looks at what follows.
+            let next = self.tokens.take(|next, _| next);
+            place = (next.file, next.line);
+            complaints.extend(next.complaint.map(|complaint| *complaint));
         }
+        let shifted = usize::try_from(bad).unwrap_or(usize::MAX);
+        let kind = ComplaintKind::Syntax {
+            found: found(&token, &text),
+            expected: expected.iter().filter_map(|name| terminal(name)).map(|(_, name)| name).collect(),
+            open: self.open_brace(bad),
+            unsaid: self.quiet.saturating_sub(shifted) > 0,
+        };
+        complaints.push(Complaint { place: Some(place), kind, span: token.span });
         if bad > 0 {
             self.started = true;
         }
         // Before anything was read yacc has nowhere to go on from.
         self.over = !self.started || token.kind == Tk::End;
         self.quiet = 3;
-        self.depth = 0;
+        self.anchors.clear();
         self.broke = true;
         self.tokens.ahead.push_front((Token { complaint: None, ..token }, text));
         Some(Item::Broken(Broken { partial, complaints }))
+    }
+
+    /// The innermost brace still open before a token of the statement, or that of the anchor around it.
+    fn open_brace(&self, bad: u32) -> Option<Span> {
+        let line = self.ctx.line.borrow();
+        let mut open = self.anchors.clone();
+        for slot in (0..bad).filter_map(|index| line.get(index)) {
+            match slot.token.kind {
+                Tk::BraceOpen => open.push(slot.token.span),
+                Tk::BraceClose => drop(open.pop()),
+                _ => {}
+            }
+        }
+        open.pop()
     }
 
     fn slot(&self, index: u32) -> Option<(Token, Vec<u8>)> {
@@ -290,7 +315,7 @@ impl<'s> Parser<'s> {
         self.started = true;
         self.skipping = true;
         self.quiet = 3;
-        self.depth = 0;
+        self.anchors.clear();
     }
 
     /// Tokens of the last statement, macros replaced.
@@ -331,18 +356,13 @@ impl<'s> Parser<'s> {
     }
 }
 
-fn syntax_error(token: &Token, text: &[u8], expected: &[String]) -> Complaint {
-    let found = match token.kind {
+/// A token as a reader would name it.
+fn found(token: &Token, text: &[u8]) -> String {
+    match token.kind {
         Tk::End => "end of file".to_owned(),
         Tk::Newline => "end of line".to_owned(),
         Tk::Error => "bad text".to_owned(),
         _ => format!("`{}`", text::decode(text)),
-    };
-    let expected = expected.iter().filter_map(|name| terminal(name)).map(|(_, name)| name).collect();
-    Complaint {
-        place: Some((token.file, token.line)),
-        kind: ComplaintKind::Syntax { found, expected },
-        span: token.span,
     }
 }
 

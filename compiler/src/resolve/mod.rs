@@ -29,13 +29,14 @@ pub mod words;
 pub(crate) use anchor::AnchorRef;
 pub(crate) use filter::Icmp;
 pub(crate) use host_item::{Cmp, Iface, OpKind};
+pub use number::strtonum;
 pub(crate) use pool::Redir;
 pub use session::{Failure, Loaded, Session, load};
 pub use table::{AddressList, AddressProblem};
 pub use transcript::{Stream, Transcript};
 
 use crate::ast::{At, FileId, Span};
-use crate::diag::{Diagnostic, Severity, nearest};
+use crate::diag::{Diagnostic, Label, Severity, nearest};
 use crate::facts::Facts;
 use crate::optimize::TableNumbers;
 use crate::ruleset::{OptimizerLevel, Settings, Syncookies};
@@ -190,6 +191,15 @@ impl Resolver<'_> {
         self.globals.said.err(&format!("pfctl: {text}\n"));
         self.globals.said.diagnostic(Diagnostic::pfctl_bare(Severity::Error, text));
         Err(Stop::Exit)
+    }
+
+    /// The same, of a statement.
+    pub(crate) fn exit_at<T>(&mut self, span: Span, text: impl Into<String>) -> Act<T> {
+        let stop = self.exit(text);
+        if let Some(last) = self.globals.said.last() {
+            last.primary = Some(Label { span, text: String::new() });
+        }
+        stop
     }
 
     /// A message that starts with the program's name (`warnx`); it explains the error that follows.

@@ -59,8 +59,11 @@ pub(crate) fn atoul(text: &str) -> Option<u64> {
     (!text.is_empty() && parsed.rest.is_empty() && !parsed.overflow).then_some(parsed.value)
 }
 
-/// `strtonum(text, min, max)`: the error is its word for what is wrong.
-pub(crate) fn strtonum(text: &str, min: i64, max: i64) -> Result<i64, &'static str> {
+/// `strtonum(text, min, max)`.
+///
+/// # Errors
+/// Its word for what is wrong: `invalid`, `too small`, `too large`.
+pub fn strtonum(text: &str, min: i64, max: i64) -> Result<i64, &'static str> {
     let (negative, digits) = sign(skip_space(text));
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return Err("invalid");

@@ -422,7 +422,9 @@ impl Resolver<'_> {
                 Err(Misplaced::Exists(name)) => {
                     self.fail(at, head.span, format!("inline anchor '{name}' already exists"))
                 }
-                Err(Misplaced::Impossible) => self.exit("anchorrule: unable to create ruleset: Invalid argument"),
+                Err(Misplaced::Impossible) => {
+                    self.exit_at(head.span, "anchorrule: unable to create ruleset: Invalid argument")
+                }
             };
         }
         let Some(name) = name else {
@@ -436,7 +438,7 @@ impl Resolver<'_> {
             return self.fail(at, head.span, format!("anchorrule: bad anchor name {name}"));
         }
         if byte_len(last) >= super::anchor::NAME_SIZE {
-            return self.exit("anchorrule: strlcpy");
+            return self.exit_at(head.span, "anchorrule: strlcpy");
         }
         Ok(AnchorRef::Path(name.to_owned()))
     }

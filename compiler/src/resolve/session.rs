@@ -13,7 +13,7 @@ use super::{Act, Globals, Options, Resolver, Stop, Transcript};
 use crate::ast::{FileId, Span, Stmt, StmtKind};
 use crate::diag::{self, Diagnostic, Severity};
 use crate::facts::Facts;
-use crate::optimize::TableNumbers;
+use crate::optimize::{Hits, TableNumbers};
 use crate::parse::{Broken, Complaint, Item, Parser};
 use crate::ruleset::{AnchorLoad, Config, OptimizerLevel, Place, Ruleset};
 use crate::source::Sources;
@@ -23,11 +23,18 @@ use md5::{Digest, Md5};
 const LIMIT_LOADS: usize = 1000;
 
 /// A run: what one call of pfctl keeps between files.
-#[derive(Debug)]
 pub struct Session<'a> {
     facts: &'a Facts,
     options: &'a Options,
     globals: Globals,
+    ask_hits: Option<Box<dyn FnOnce() -> Hits + 'a>>,
+    hits: Hits,
+}
+
+impl std::fmt::Debug for Session<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("options", &self.options).field("hits", &self.hits).finish_non_exhaustive()
+    }
 }
 
 /// A configuration that was read without errors.
@@ -85,7 +92,14 @@ impl<'a> Session<'a> {
     /// Nothing read yet.
     #[must_use]
     pub fn new(facts: &'a Facts, options: &'a Options) -> Self {
-        Session { facts, options, globals: Globals::default() }
+        Session { facts, options, globals: Globals::default(), ask_hits: None, hits: Hits::new() }
+    }
+
+    /// Whom to ask for the packets of the rules in force, should `-o profile` want them.
+    #[must_use]
+    pub fn with_hits(mut self, ask: impl FnOnce() -> Hits + 'a) -> Self {
+        self.ask_hits = Some(Box::new(ask));
+        self
     }
 
     /// Reads a file and those it loads into one configuration.
@@ -225,7 +239,13 @@ impl<'a> Session<'a> {
             self.globals.said.err("pfctl: Bad file descriptor\n");
             set.rules.clear();
         } else if level != OptimizerLevel::None {
-            let done = crate::optimize::ruleset(std::mem::take(&mut set.rules), &mut self.globals.numbers);
+            if level == OptimizerLevel::Profile
+                && let Some(ask) = self.ask_hits.take()
+            {
+                self.hits = ask();
+            }
+            let rules = std::mem::take(&mut set.rules);
+            let done = crate::optimize::ruleset(rules, &mut self.globals.numbers, &self.hits);
             if verbose {
                 for table in &done.tables {
                     self.globals.said.out(&crate::print::table(table));
@@ -379,7 +399,7 @@ impl Resolver<'_> {
                 let head = self.anchor_head(rule, span)?;
                 heads.push(head);
                 if !self.anchors.open() {
-                    return self.exit("pfa_anchor: anchors too deep");
+                    return self.exit_at(span, "pfa_anchor: anchors too deep");
                 }
                 Ok(())
             }
@@ -416,6 +436,8 @@ impl Resolver<'_> {
         let diagnostic = diag::from_complaint(complaint, parser.sources(), &macros);
         if let Some(line) = diagnostic.pfctl_line(parser.sources()) {
             self.line(&line);
+        } else if !diag::is_of_its_own(&diagnostic, complaint, parser.sources()) {
+            return;
         }
         if complaint.kind.is_error() {
             self.errors = self.errors.saturating_add(1);
@@ -441,5 +463,34 @@ impl Resolver<'_> {
             unused_macros: Vec::new(),
             prints: self.globals.prints.clone(),
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resolve::Stream;
+    use crate::source::Memory;
+
+    #[test]
+    fn quick_rules_come_in_the_order_of_their_packets() {
+        let rule = |port: u32| format!("pass in quick proto tcp from any to any port = {port} flags S/SA");
+        let text: String = (1..=4).map(|port| rule(port) + "\n").collect::<String>() + "pass out\npass in\n";
+        let list = |level, hits: &[(u32, u64)]| {
+            let facts = Facts::default();
+            let options = Options { optimize: Some(level), verbose: 1, ..Options::default() };
+            let hits: Hits = hits.iter().map(|(port, packets)| (rule(*port), *packets)).collect();
+            let mut sources = Sources::new(Box::new(Memory::default()));
+            let main = sources.add("stdin", text.clone());
+            let mut session = Session::new(&facts, &options).with_hits(|| hits);
+            assert!(session.run(&mut sources, main).is_some());
+            let out = session.said().text(Stream::Out);
+            let ports = out.lines().filter_map(|line| line.split("port = ").nth(1)?.split(' ').next()?.parse().ok());
+            ports.collect::<Vec<u32>>()
+        };
+        let hits = [(3, 5), (1, 7), (4, 5)];
+        assert_eq!(list(OptimizerLevel::Profile, &hits), [1, 3, 4, 2]);
+        assert_eq!(list(OptimizerLevel::Profile, &[(9, 1)]), [1, 2, 3, 4], "nothing is known of these rules");
+        assert_eq!(list(OptimizerLevel::Basic, &hits), [1, 2, 3, 4]);
     }
 }

@@ -241,7 +241,8 @@ pub(crate) fn tcp_flags(text: &str) -> Option<u8> {
 }
 
 /// A log level by name or digit.
-pub(crate) fn log_level(name: &str) -> Option<u8> {
+#[must_use]
+pub fn log_level(name: &str) -> Option<u8> {
     if name.starts_with(|c: char| c.is_ascii_digit()) {
         return super::number::strtonum(name, 0, 7).ok().and_then(|v| u8::try_from(v).ok());
     }

@@ -2,7 +2,7 @@
 //!
 //! Source: OpenBSD 7.8 `pfctl.c main`.
 
-use pfc::resolve::Options;
+use pfc::resolve::{Options, strtonum};
 use pfc::ruleset::OptimizerLevel;
 use pfvm::api::After;
 
@@ -28,6 +28,9 @@ pub(crate) const SHOW: &[&str] = &[
 pub(crate) const TABLE: &[&str] = &["kill", "flush", "add", "delete", "replace", "show", "test", "zero", "expire"];
 pub(crate) const DEBUG: &[&str] = &["debug", "info", "notice", "warning", "error", "crit", "alert", "emerg"];
 pub(crate) const OPTIMIZE: &[&str] = &["none", "basic", "profile"];
+
+/// Room for a table's name, with its terminating zero (`PF_TABLE_NAME_SIZE`).
+const NAME_SIZE: usize = 32;
 
 /// pfctl's usage text.
 pub(crate) const USAGE: &str = "\
@@ -129,28 +132,27 @@ fn word_or_usage(given: &str, list: &'static [&'static str], what: &str) -> Resu
     }
 }
 
-/// A number in a range, or strtonum's word for what is wrong.
-pub(crate) fn number(text: &str, min: i64, max: i64) -> Result<i64, &'static str> {
-    let value: i128 = text.trim_start().parse().map_err(|_| "invalid")?;
-    match i64::try_from(value) {
-        Ok(value) if value < min => Err("too small"),
-        Ok(value) if value <= max => Ok(value),
-        _ if value < 0 => Err("too small"),
-        _ => Err("too large"),
+/// Reads the command line. The lines to say first (`could not parse macro definition`) come with the command, or with
+/// what is wrong with it.
+pub(crate) fn parse(args: &[String]) -> Result<(Command, Vec<String>), Stop> {
+    let mut said = Vec::new();
+    match read(args, &mut said) {
+        Ok(command) => Ok((command, said)),
+        Err(Stop::Error(lines)) => Err(Stop::Error([said, lines].concat())),
+        Err(Stop::Usage(lines)) => Err(Stop::Usage([said, lines].concat())),
+        Err(say) => Err(say),
     }
 }
 
-/// Reads the command line. The lines to say first (`could not parse macro definition`) come with the command.
-pub(crate) fn parse(args: &[String]) -> Result<(Command, Vec<String>), Stop> {
+fn read(args: &[String], said: &mut Vec<String>) -> Result<Command, Stop> {
     if args.is_empty() {
         return Err(Stop::Usage(Vec::new()));
     }
     let (flags, rest, wrong) = getopt::split(args);
     let mut command = Command::default();
-    let mut said = Vec::new();
     let mut parts = Parts::default();
     for flag in flags {
-        take(flag, &mut command, &mut parts, &mut said)?;
+        take(flag, &mut command, &mut parts, said)?;
     }
     if let Some(wrong) = wrong {
         return usage(format!("pfctl: {wrong}"));
@@ -159,6 +161,7 @@ pub(crate) fn parse(args: &[String]) -> Result<(Command, Vec<String>), Stop> {
         return error("pfctl: -N and -r are mutually exclusive");
     }
     match (parts.table, parts.table_command) {
+        (Some(table), Some(_)) if table.len() >= NAME_SIZE => return Err(Stop::Usage(Vec::new())),
         (Some(table), Some(verb)) => command.table = Some((table, verb, rest)),
         (None, None) if rest.is_empty() => {}
         (None, None) => {
@@ -170,7 +173,7 @@ pub(crate) fn parse(args: &[String]) -> Result<(Command, Vec<String>), Stop> {
     if let Some(anchor) = parts.anchor {
         set_anchor(anchor, parts.writes, &mut command)?;
     }
-    Ok((command, said))
+    Ok(command)
 }
 
 /// What later checks ask of the options.
@@ -214,7 +217,7 @@ fn take(flag: Flag, command: &mut Command, parts: &mut Parts, said: &mut Vec<Str
         'N' => command.options.numeric = true,
         'n' => command.options.dry_run = true,
         'r' => command.names = true,
-        'R' => match number(&value, -1, i64::MAX) {
+        'R' => match strtonum(&value, -1, i64::MAX) {
             Ok(number) => command.rule_number = Some(number),
             Err(what) => return usage(format!("pfctl: invalid rule id: {what}")),
         },
@@ -233,7 +236,7 @@ fn take(flag: Flag, command: &mut Command, parts: &mut Parts, said: &mut Vec<Str
         't' => parts.table = Some(value),
         'T' => parts.table_command = word_or_usage(&value, TABLE, "table command")?,
         'v' => command.options.verbose = command.options.verbose.saturating_add(1),
-        'V' => match number(&value, 0, 255) {
+        'V' => match strtonum(&value, 0, 255) {
             Ok(number) => command.rdomain = u8::try_from(number).unwrap_or(0),
             Err(what) => return usage(format!("pfctl: Invalid rdomain: {what}")),
         },

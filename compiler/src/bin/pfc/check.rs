@@ -18,9 +18,13 @@ fn counts(diagnostics: &[Diagnostic]) -> (usize, usize) {
     (of(Severity::Error), of(Severity::Warning))
 }
 
+/// `1 error`, `2 errors`.
+fn count(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
 /// `1 error and 2 warnings`.
 fn sum(errors: usize, warnings: usize) -> String {
-    let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
     match (errors, warnings) {
         (0, 0) => "no errors, no warnings".into(),
         (0, w) => count(w, "warning"),
@@ -73,7 +77,9 @@ fn check(args: &Check) -> Result<Exit, Exit> {
         report(&outcome.diagnostics, &sources);
         let rules = outcome.compiled.as_ref().map(|c| c.stats.rules);
         match rules {
-            Some(rules) => print(&format!("{}: {rules} rules, {}\n", args.input.file, sum(errors, warnings))),
+            Some(rules) => {
+                print(&format!("{}: {}, {}\n", args.input.file, count(rules, "rule"), sum(errors, warnings)))
+            }
             None => Exit::Done,
         }
     };

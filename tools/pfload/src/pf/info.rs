@@ -5,6 +5,7 @@
 
 use std::fmt::Write as _;
 
+use pfc::resolve::words::log_level_name;
 use pfc::ruleset::LIMIT_NAMES;
 use pfvm::api::{IfaceRow, OptionsReply, Request, Status};
 use pfvm::engine::counters::LimitCounter;
@@ -13,7 +14,7 @@ use pfvm::packet::DropReason;
 use pfvm::rule::{Limits, Timeout};
 use serde_json::{Map, Value, json};
 
-use super::{DEBUG_LEVELS, Pf};
+use super::Pf;
 use crate::link::{Ifaces, Outcome, Trouble};
 use crate::out::{clock, ctime};
 
@@ -63,7 +64,7 @@ pub(crate) fn status_text(s: &Status<'_>, verbose: bool) -> String {
         0 => format!("Status: {running}"),
         n => format!("Status: {running} for {} days {}", n / 86400, clock(n % 86400)),
     };
-    let level = DEBUG_LEVELS.get(usize::from(s.debug)).copied().unwrap_or("unknown");
+    let level = log_level_name(s.debug);
     let mut out = format!("{first:<44}{:>15}\n\n", format!("Debug: {level}"));
     if verbose {
         let sum = s.checksum.iter().fold(String::new(), |mut out, b| {
@@ -175,7 +176,7 @@ pub(crate) fn status_json(s: &Status<'_>) -> Value {
         "generation": s.generation,
         "unconfirmed": s.unconfirmed.map(|(generation, left)| json!({ "generation": generation, "seconds_left": left })),
         "shut": s.shut,
-        "debug": DEBUG_LEVELS.get(usize::from(s.debug)),
+        "debug": log_level_name(s.debug),
         "hostid": format!("{:08x}", s.hostid),
         "checksum": s.checksum.iter().map(|b| format!("{b:02x}")).collect::<String>(),
         "states": { "current": s.states[0], "half_open": s.states[1], "counters": three(s.state_counters) },

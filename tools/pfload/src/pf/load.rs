@@ -7,6 +7,7 @@ use std::io::IsTerminal;
 use pfc::compile;
 use pfc::diag;
 use pfc::facts::Facts;
+use pfc::optimize::Hits;
 use pfc::resolve::{Options, Session, Stream};
 use pfc::ruleset::Config;
 use pfc::source::Sources;
@@ -14,6 +15,7 @@ use pfc::target::{self, Target};
 use pfvm::api::{After, HostKind, Request, Ticket};
 use serde_json::json;
 
+use super::book::Book;
 use super::{Pf, addresses, host_file};
 use crate::command::Command;
 use crate::link::{Link, Outcome, Trouble, reason};
@@ -27,14 +29,21 @@ pub(crate) struct Read {
     pub sources: Sources,
 }
 
-/// Reads rules and says what pfctl says of them. With `-n` that is all there is to do.
+/// Reads rules and says what pfctl says of them. With `-n` that is all there is to do. `hits` is asked for the packets of
+/// the rules in force when the optimizer wants them.
 ///
 /// # Errors
 /// Standard input that cannot be read.
-pub(crate) fn read(out: &mut Out, command: &Command, facts: &Facts, file: &str) -> Outcome<Read> {
+pub(crate) fn read(
+    out: &mut Out,
+    command: &Command,
+    facts: &Facts,
+    file: &str,
+    hits: impl FnOnce() -> Hits,
+) -> Outcome<Read> {
     let mut sources = Sources::new(facts.loader());
     let options = Options { tag_tables: !command.options.dry_run, ..command.options.clone() };
-    let mut session = Session::new(facts, &options);
+    let mut session = Session::new(facts, &options).with_hits(hits);
     let main = if file == "-" {
         let bytes = addresses::contents(file).map_err(|why| Trouble::Here(format!("stdin: {}", reason(&why))))?;
         Some(sources.add("stdin", bytes))
@@ -68,7 +77,11 @@ impl Pf<'_> {
     pub(super) fn load(&mut self, file: &str) -> Outcome {
         let command = self.command;
         let facts = self.facts()?.clone();
-        let Read { configs, sources } = read(&mut self.out, command, &facts, file)?;
+        let Read { configs, sources } = {
+            let link = &mut self.link;
+            // What cannot be asked is not known.
+            read(&mut self.out, command, &facts, file, || hits(link).unwrap_or_default())?
+        };
         let Some(configs) = configs else { return Err(Trouble::Here(String::new())) };
         // With facts of a file the rules are another machine's.
         let own = command.host_facts.is_none() && host_file(&mut self.link)?.is_none();
@@ -111,6 +124,13 @@ impl Pf<'_> {
             self.out.confirm(&format!("rules loaded for {seconds} s; keep them with: pfload confirm {generation}"));
         }
     }
+}
+
+/// Packets of the main ruleset's rules, by their text.
+fn hits(link: &mut Link) -> Outcome<Hits> {
+    let rules = Book::read(link)?.rules(link, "")?;
+    let packets = |[a, b]: [u64; 2]| a.saturating_add(b);
+    Ok(rules.into_iter().map(|rule| (rule.words.text, packets(rule.row.packets))).collect())
 }
 
 /// Uploads images and puts them in force together; the tickets go back when that fails.

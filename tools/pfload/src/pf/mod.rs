@@ -17,6 +17,7 @@ use std::process::ExitCode;
 
 use pfc::facts::Facts;
 use pfc::facts::live::{File, Live, Source};
+use pfc::resolve::words::{log_level, log_level_name};
 use pfvm::api::{Code, Request, SetOption};
 use serde_json::Value;
 
@@ -24,9 +25,6 @@ use crate::command::{Command, USAGE};
 use crate::link::{Link, Outcome, Trouble};
 use crate::out::Out;
 use rules::Format;
-
-/// Names of `set debug`, by syslog level.
-pub(crate) const DEBUG_LEVELS: [&str; 8] = ["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"];
 
 /// An exit status that is no failure of the command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +85,7 @@ fn dry(out: &mut Out, command: &Command) -> Outcome<Done> {
     }
     let Some(file) = &command.rules else { return Ok(Done::GOOD) };
     let facts = facts(command, None)?;
-    let read = load::read(out, command, &facts, file)?;
+    let read = load::read(out, command, &facts, file, Default::default)?;
     Ok(Done(u8::from(read.configs.is_none())))
 }
 
@@ -238,16 +236,9 @@ impl Pf<'_> {
 
     /// `-x`.
     fn debug(&mut self, level: &str) -> Outcome {
-        let name = match level {
-            "none" => "emerg",
-            "urgent" | "error" => "err",
-            "misc" => "notice",
-            "loud" => "debug",
-            other => other,
-        };
-        let number = DEBUG_LEVELS.iter().position(|n| *n == name).and_then(|n| u8::try_from(n).ok()).unwrap_or(3);
+        let number = log_level(level).unwrap_or(3);
         self.link.change(&Request::Set { option: SetOption::Debug(number) })?;
-        self.out.confirm(&format!("debug level set to '{name}'"));
+        self.out.confirm(&format!("debug level set to '{}'", log_level_name(number)));
         Ok(())
     }
 }

@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 
 use pfc::facts::Facts;
+use pfc::resolve::strtonum;
 use pfvm::api::Net;
 use pfvm::rule::{Addr, Af};
 
-use crate::command::number;
 use crate::link::{Outcome, Trouble};
 
 /// The name of an address, from the machine's own list of hosts. Nobody outside is asked.
@@ -48,7 +48,7 @@ fn network(addr: IpAddr, bits: Option<&str>) -> Outcome<Net> {
     let full: u8 = if addr.is_ipv4() { 32 } else { 128 };
     let prefix = match bits {
         None => full,
-        Some(bits) => match number(bits, 0, full.into()).map(u8::try_from) {
+        Some(bits) => match strtonum(bits, 0, full.into()).map(u8::try_from) {
             Ok(Ok(n)) => n,
             Err(what) => return Err(Trouble::Here(format!("prefix is {what}: {bits}"))),
             Ok(Err(_)) => full,

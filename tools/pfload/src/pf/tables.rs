@@ -4,6 +4,7 @@
 
 use std::fmt::Write as _;
 
+use pfc::resolve::strtonum;
 use pfvm::api::{self, AddressRow, Cells, FeedbackRow, Request, TableOp, TableRow, TableTouch, feedback};
 use pfvm::image::{Entry, TableFlags};
 use pfvm::rule::{Addr, Af};
@@ -31,19 +32,50 @@ pub(crate) fn syntax_only(
     facts: &pfc::facts::Facts,
 ) -> Outcome<Done> {
     let Some((_, verb, words)) = &command.table else { return Ok(Done::GOOD) };
-    if matches!(*verb, "add" | "delete" | "replace" | "test" | "zero") {
+    let file = command.rules.as_deref();
+    let (mut many, mut done) = (0, Done::GOOD);
+    if takes_addresses(verb, words, file)? {
         let how = (command.options.numeric, *verb == "test");
-        let list = addresses::read(out, facts, words, command.rules.as_deref(), how)?;
-        let line = match *verb {
-            "add" => format!("0/{} addresses added", list.len()),
-            "delete" => format!("0/{} addresses deleted", list.len()),
-            "replace" => "no changes".to_owned(),
-            "test" => format!("0/{} addresses match", list.len()),
-            _ => format!("0/{} addresses cleared", list.len()),
-        };
-        out.confirm(&format!("{line} (syntax only)."));
+        many = addresses::read(out, facts, words, file, how)?.len();
     }
-    Ok(Done::GOOD)
+    let line = match *verb {
+        "add" => format!("0/{many} addresses added"),
+        "delete" => format!("0/{many} addresses deleted"),
+        "replace" => "no changes".to_owned(),
+        "test" => {
+            done = Done(if many > 0 { NO_MATCH } else { 0 });
+            format!("0/{many} addresses match")
+        }
+        "zero" if many > 0 || file.is_some() => format!("0/{many} addresses cleared"),
+        "zero" => "0 table/stats cleared".to_owned(),
+        "kill" => "0 table deleted".to_owned(),
+        "flush" => "0 addresses deleted".to_owned(),
+        "expire" => {
+            lifetime(words)?;
+            "0/0 addresses expired".to_owned()
+        }
+        _ => return Ok(done),
+    };
+    out.confirm(&format!("{line} (syntax only)."));
+    Ok(done)
+}
+
+/// Whether a command takes a list of addresses; one that takes none must not be given any.
+fn takes_addresses(verb: &str, words: &[String], file: Option<&str>) -> Outcome<bool> {
+    if matches!(verb, "add" | "delete" | "replace" | "test" | "zero") {
+        return Ok(true);
+    }
+    if file.is_some() || words.len() != usize::from(verb == "expire") {
+        return Err(Trouble::Usage(String::new()));
+    }
+    Ok(false)
+}
+
+/// The age `-T expire` is given.
+fn lifetime(words: &[String]) -> Outcome<u64> {
+    let [word] = words else { return Err(Trouble::Usage(String::new())) };
+    let age = strtonum(word, 0, i64::from(u32::MAX)).map_err(|what| Trouble::Here(format!("expiry time: {what}")))?;
+    Ok(u64::try_from(age).unwrap_or(0))
 }
 
 impl Pf<'_> {
@@ -55,8 +87,9 @@ impl Pf<'_> {
         // A dynamic address may be named as rules show it: `(em0:network)/24`.
         let name = if path == DYNAMIC { name.replace(['(', ')'], "") } else { name.clone() };
         let asked = (name.as_str(), *verb, words.as_slice());
+        let list = takes_addresses(verb, words, command.rules.as_deref())?;
         let done = match *verb {
-            "add" | "delete" | "replace" | "zero" | "test" => self.table_addresses(&path, asked),
+            _ if list => self.table_addresses(&path, asked),
             "show" => self.table_show(&path, &name).map(|()| Done::GOOD),
             _ => self.table_whole(&path, asked),
         };
@@ -255,9 +288,6 @@ impl Pf<'_> {
             "expire" => return self.table_expire(path, name, words),
             _ => TableTouch::Zero(true),
         };
-        if !words.is_empty() || self.command.rules.is_some() {
-            return Err(Trouble::Usage(String::new()));
-        }
         let n = self.link.change(&Request::Table { path, name, touch, dry })?;
         self.result(&match verb {
             "kill" => format!("{n} table deleted"),
@@ -269,10 +299,7 @@ impl Pf<'_> {
 
     /// `-T expire`: pfctl itself finds the addresses and deletes them.
     fn table_expire(&mut self, path: &str, name: &str, words: &[String]) -> Outcome<Done> {
-        let [word] = words else { return Err(Trouble::Usage(String::new())) };
-        let age = crate::command::number(word, 0, i64::from(u32::MAX))
-            .map_err(|what| Trouble::Here(format!("expiry time: {what}")))?;
-        let (age, now) = (u64::try_from(age).unwrap_or(0), now());
+        let (age, now) = (lifetime(words)?, now());
         let old: Vec<Entry> = self
             .entries(path, name)?
             .iter()
@@ -396,7 +423,7 @@ fn ticket_path(path: &str, name: &str) -> String {
 fn table_words(why: Trouble) -> Trouble {
     let text = match &why {
         Trouble::Refused { code: api::Code::NoSuch, .. } => "Table does not exist.".to_owned(),
-        Trouble::Refused { code: api::Code::NotFound, .. } => "Anchor or Ruleset does not exist.".to_owned(),
+        Trouble::Refused { code: api::Code::NotFound, .. } => format!("{NO_ANCHOR}."),
         Trouble::Refused { code: api::Code::NotPermitted, .. } => "Operation not permitted.".to_owned(),
         Trouble::Refused { code, what } if what.is_empty() => format!("{}.", code.text()),
         _ => return why,
