@@ -23,7 +23,8 @@ pub fn program(name: &str) -> PathBuf {
             folder.pop();
         }
         let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "-p", "pfc", "-p", "pfd", "-p", "pfload", "-p", "pfsim", "--bins"]);
+        // All of them: then features are those of the test run, and libraries are not built a second time.
+        build.args(["build", "--quiet", "--workspace", "--bins"]);
         build.current_dir(project("."));
         if folder.ends_with("release") {
             build.arg("--release");
