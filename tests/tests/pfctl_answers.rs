@@ -139,6 +139,12 @@ fn corners_by_reading() {
         // An empty name is none, also for the optimizer, which takes rules with labels for barriers.
         ("pass label \"\"\npass tag \"\"\npass tagged \"\"\n", "pass all flags S/SA\n", ""),
         ("pass label \"$srcport\"\npass\n", "pass all flags S/SA\n", ""),
+        // What loads rules for an anchor ends where its path has no name at its end.
+        (
+            "load anchor \"a/\" from \"x\"\nload anchor b from \"x\"\n",
+            "",
+            "\nLoading anchor a/ from x\npfctl: pfctl_rules: bad anchor name a/\n",
+        ),
         // `{` may open a file, yet nothing may follow it.
         ("{ \\\npass }\n", "", "stdin:2: syntax error\n"),
     ] {

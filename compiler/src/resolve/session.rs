@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use super::anchor::Anchors;
+use super::anchor::{Anchors, NAME_SIZE};
 use super::option::WATERMARKS;
 use super::partial::Partial;
 use super::rule::AnchorHead;
@@ -16,7 +16,7 @@ use crate::facts::Facts;
 use crate::optimize::{Hits, TableNumbers};
 use crate::parse::{Broken, Complaint, Item, Parser};
 use crate::ruleset::{AnchorLoad, Config, OptimizerLevel, Place, Ruleset};
-use crate::source::Sources;
+use crate::source::{Sources, text::byte_len};
 use md5::{Digest, Md5};
 
 /// Files that `load anchor` may bring in.
@@ -132,6 +132,7 @@ impl<'a> Session<'a> {
     /// The rules come back as the optimizer left them.
     pub fn run(&mut self, sources: &mut Sources, main: FileId) -> Option<Vec<(String, Config)>> {
         let anchor = self.options.anchor.clone();
+        self.fits(&anchor)?;
         if self.options.tag_tables {
             self.globals.numbers = TableNumbers::tagged(tag(&anchor, sources, main));
         }
@@ -154,6 +155,7 @@ impl<'a> Session<'a> {
                 self.globals.said.err(&format!("\nLoading anchor {} from {}\n", load.anchor, load.file));
             }
             let level = chosen.then_some(level);
+            self.fits(&load.anchor)?;
             let Some(config) = self.load_anchor(sources, &load.anchor, &load.file, level) else {
                 self.globals.said.err("pfctl: load anchors\n");
                 return None;
@@ -176,6 +178,19 @@ impl<'a> Session<'a> {
         let (mut config, level) = self.good(read)?;
         self.finish(&mut config, level)?;
         Some(config)
+    }
+
+    /// Whether rules can be read for an anchor: what follows the last slash of its path is a name. pfctl ends where not.
+    fn fits(&mut self, anchor: &str) -> Option<()> {
+        let last = anchor.rfind('/').and_then(|slash| anchor.get(slash..)).unwrap_or(anchor);
+        let text = match last {
+            "/" => format!("pfctl_rules: bad anchor name {anchor}"),
+            name if byte_len(name) >= NAME_SIZE => "pfctl_rules: strlcpy".to_owned(),
+            _ => return Some(()),
+        };
+        self.globals.said.err(&format!("pfctl: {text}\n"));
+        self.globals.said.diagnostic(Diagnostic::pfctl_bare(Severity::Error, text));
+        None
     }
 
     /// What was read, or pfctl's last word on a load that is not to be.
