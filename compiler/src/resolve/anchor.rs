@@ -244,7 +244,9 @@ impl Anchors {
                 } else {
                     Ruleset::default()
                 };
-                AnchorCall { name: shown, path, wildcard: false, inline: Some(Box::new(inner)) }
+                // Of several rules that call it the first brings its contents; an empty one leaves what is loaded there.
+                let inline = (!inner.rules.is_empty() || !inner.tables.is_empty()).then(|| Box::new(inner));
+                AnchorCall { name: shown, path, wildcard: false, inline }
             }
         }
     }
