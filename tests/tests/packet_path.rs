@@ -138,9 +138,11 @@ fn a_batch_is_what_its_packets_are_one_by_one() {
 
 #[test]
 fn who_shares_the_engine_decides_the_same() {
-    // One packet after the other, alone; the same with the engine shared where that will do; and so in batches.
+    // One packet after the other, alone, the long way; the same with the engine shared where that will do, else the short
+    // way where that is open; and so in batches.
     let rules = RULES.replace("match in all scrub", "match in on em1 proto udp scrub").replace(" sticky-address", "");
     let [mut alone, mut shared, mut many] = [7; 3].map(|seed| Bench::new(&rules, seed));
+    alone.engine.short_way = false;
     let (mut traffic, mut numbers) = (Traffic::new(29), Numbers(5));
     let mut scratch = Scratch::new().unwrap();
     let (meta, mut known, mut batched) = (PktMeta::default(), 0, 0);

@@ -1,5 +1,6 @@
 //! What travels with one packet through the engine.
 
+use crate::engine::order::{Ahead, Sought};
 use crate::engine::outcome::Nested;
 use crate::host::Host;
 use crate::osfp::Looks;
@@ -46,8 +47,8 @@ pub struct Cx<'c, 'p, H> {
     pub meta: &'c PktMeta,
     /// Its description.
     pub pd: &'c mut PacketDesc,
-    /// The hash of its key, where that is known already.
-    pub hash: Option<u64>,
+    /// What is known of its state.
+    pub(super) sought: &'c mut Sought,
     /// The host.
     pub host: &'c mut H,
     /// The second it is.
@@ -78,13 +79,20 @@ pub struct Cx<'c, 'p, H> {
 
 impl<'c, 'p, H: Host> Cx<'c, 'p, H> {
     /// Begins with a described packet.
-    pub fn new(pkt: &'c mut Packet<'p>, meta: &'c PktMeta, pd: &'c mut PacketDesc, host: &'c mut H, rule: u32) -> Self {
+    pub(super) fn new(
+        pkt: &'c mut Packet<'p>,
+        meta: &'c PktMeta,
+        ahead: &'c mut Ahead,
+        host: &'c mut H,
+        rule: u32,
+    ) -> Self {
         let now = seconds(host.now_ms());
+        let Ahead { pd, sought, .. } = ahead;
         Self {
             pkt,
             meta,
             pd,
-            hash: None,
+            sought,
             host,
             now,
             reason: DropReason::Match,

@@ -2,8 +2,8 @@
 
 use crate::engine::Engine;
 use crate::engine::cx::Cx;
-use crate::engine::order::Arrived;
-use crate::engine::outcome::{Carried, Outcome, Replaced, Verdict};
+use crate::engine::order::{Ahead, Seen};
+use crate::engine::outcome::{Outcome, Replaced, Verdict};
 use crate::host::Host;
 use crate::norm::frag::{Normalized, Reassembly, normalize};
 use crate::norm::scrub::{Scrub, scrub};
@@ -21,65 +21,55 @@ const FRAGS_A_TICK: u32 = 4096;
 
 impl Engine {
     /// Fragments are put together, the rest goes on.
+    #[allow(clippy::too_many_arguments, reason = "a packet, what is known of it, and what is lent for it")]
     pub(super) fn normalized<H: Host>(
         &mut self,
         pkt: &mut Packet<'_>,
         meta: &PktMeta,
-        pd: &mut PacketDesc,
-        arrived: Arrived<'_>,
+        seen: Seen,
+        ahead: &mut Ahead,
         room: &mut [u8],
         host: &mut H,
-    ) -> Outcome {
-        let Arrived { seen, carried, .. } = arrived;
+        out: &mut Outcome,
+    ) {
         let set = Reassembly {
             on: self.options.reassemble,
             no_df: self.options.reassemble_no_df,
             timeout: value(&self.options.timeouts, Timeout::Frag),
         };
         let now = Self::now(host);
-        match normalize(&mut self.frags, pkt, meta, pd, &set, now, room) {
+        match normalize(&mut self.frags, pkt, meta, &ahead.pd, &set, now, room) {
             Normalized::Pass => {
-                Self::complete(pd, seen, carried);
-                self.decide(pkt, meta, pd, &arrived, host)
+                Self::complete(&mut ahead.pd, seen, &out.carried);
+                self.decide(pkt, meta, ahead, host, out);
             }
-            Normalized::Held => {
-                let place = self.rules.default_place();
-                Outcome { verdict: Verdict::Consumed, ..Outcome::untouched(place, *carried) }
-            }
+            Normalized::Held => out.verdict = Verdict::Consumed,
             Normalized::Drop(reason) => {
                 if let Some(r) = reason {
                     self.counters.reason(r);
                 }
-                let why = Refusal::logged(reason.unwrap_or(DropReason::Match));
-                self.refused(pkt, seen, *carried, why, host)
+                self.refused(pkt, seen, Refusal::logged(reason.unwrap_or(DropReason::Match)), host, out);
             }
             Normalized::Whole { len, tag } => {
-                let carried = Carried { reassembled: tag, ..*carried };
+                out.carried.reassembled = tag;
                 let end = Packet::HEADROOM.saturating_add(len);
                 let whole = room.get_mut(..end).and_then(|w| Packet::new(w, Packet::HEADROOM, &[]));
                 let Some(mut whole) = whole else {
                     self.counters.reason(DropReason::Memory);
-                    return self.refused(pkt, seen, carried, Refusal::logged(DropReason::Memory), host);
+                    return self.refused(pkt, seen, Refusal::logged(DropReason::Memory), host, out);
                 };
-                *pd = PacketDesc::seen(seen.af, seen.dir, seen.iface);
-                let mut out = match describe_into(&whole, meta, pd) {
+                ahead.begin(seen);
+                match describe_into(&whole, meta, &mut ahead.pd) {
                     Ok(()) => {
-                        Self::complete(pd, seen, &carried);
-                        self.decide(
-                            &mut whole,
-                            meta,
-                            pd,
-                            &Arrived { seen, carried: &carried, hash: None, said: Ok(()) },
-                            host,
-                        )
+                        Self::complete(&mut ahead.pd, seen, &out.carried);
+                        self.decide(&mut whole, meta, ahead, host, out);
                     }
                     Err(refusal) => {
                         self.counters.reason(refusal.reason);
-                        self.refused(&whole, seen, carried, refusal, host)
+                        self.refused(&whole, seen, refusal, host, out);
                     }
-                };
+                }
                 out.replaced = Some(Replaced { at: whole.headroom(), len: whole.len() });
-                out
             }
         }
     }

@@ -5,6 +5,7 @@
 use crate::engine::Engine;
 use crate::engine::create::neighbour;
 use crate::engine::cx::{Action, Cx};
+use crate::engine::order::Sought;
 use crate::host::Host;
 use crate::nat::icmp_error::{self, NewQuote, Quote, QuotedL4};
 use crate::nat::rewrite;
@@ -253,9 +254,13 @@ impl Engine {
 
     /// The state of a key as seen by the packet at hand; a rule's packet rate counts here (`pf_find_state`).
     pub(super) fn find_state<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>, key: &StateKey) -> Option<u32> {
-        let mut slot = match cx.hash.take() {
-            Some(hash) => self.table.find_hashed(key, hash, cx.pd.dir, cx.pd.iface),
-            None => self.table.find(key, cx.pd.dir, cx.pd.iface),
+        let mut slot = match core::mem::take(cx.sought) {
+            Sought::Not | Sought::Refused(_) => self.table.find(key, cx.pd.dir, cx.pd.iface),
+            Sought::Hashed(hash) => self.table.find_hashed(key, hash, cx.pd.dir, cx.pd.iface),
+            Sought::Found(slot) => {
+                self.table.count_search();
+                slot
+            }
         }?;
         if !self.flushes.is_empty() {
             // As many rounds as there are states: each ends one.

@@ -19,7 +19,7 @@ use alloc::vec::Vec;
 
 use crate::engine::Engine;
 use crate::engine::cx::{Action, seconds};
-use crate::engine::order::{Ahead, Arriving, BATCH, Seen, Wishes, key_of};
+use crate::engine::order::{Ahead, Arriving, BATCH, Seen, Sought, Wishes};
 use crate::engine::outcome::{Carried, Outcome};
 use crate::engine::rules::{RuleEntry, second};
 use crate::engine::test_rule::MAX_HITS;
@@ -151,10 +151,19 @@ impl Engine {
     ) -> Option<Outcome> {
         let Scratch { ahead, tally } = scratch;
         let known = ahead.first_mut()?;
-        self.describe_ahead(pkt, meta, seen, known);
-        let out = self.known(pkt, meta, seen, &carried, known, seconds(now_ms), tally);
+        let mut out = Outcome::untouched(self.rules.default_place(), carried);
+        if self.passes_unseen(seen, &carried) {
+            out.carried.pass_unseen();
+            return Some(out);
+        }
+        known.begin(seen);
+        self.look(pkt, meta, known);
+        if !self.known::<false>(pkt, meta, known, seconds(now_ms), &mut out) {
+            return None;
+        }
+        self.tally_known(tally, &known.pd, &out);
         tally.tell(self);
-        out
+        Some(out)
     }
 
     /// Decides about the first packets of a batch, in order, up to one that wants the engine alone: that one and those after
@@ -172,10 +181,15 @@ impl Engine {
         'all: for some in batch.chunks_mut(ahead.len().max(1)) {
             self.look_ahead(some, ahead);
             for (a, k) in some.iter_mut().zip(ahead.iter_mut()) {
-                match self.known(a.pkt, a.meta, a.seen, &a.carried, k, now, tally) {
-                    Some(out) => done(passed, &out),
-                    None => break 'all,
+                let mut out = Outcome::untouched(self.rules.default_place(), a.carried);
+                if self.passes_unseen(a.seen, &a.carried) {
+                    out.carried.pass_unseen();
+                } else if self.known::<false>(a.pkt, a.meta, k, now, &mut out) {
+                    self.tally_known(tally, &k.pd, &out);
+                } else {
+                    break 'all;
                 }
+                done(passed, &out);
                 passed = passed.saturating_add(1);
             }
         }
@@ -183,47 +197,35 @@ impl Engine {
         passed
     }
 
-    /// One packet.
-    #[allow(clippy::too_many_arguments, reason = "a packet, and what is known of it")]
+    /// One packet, not yet counted but at its state; `out` says that it passes as it came. `ALONE` tells that the engine is
+    /// held alone: nobody else has the state. Where this gives `false`, only [`Ahead`] keeps what was found out.
     #[inline]
-    fn known(
+    pub(super) fn known<const ALONE: bool>(
         &self,
         pkt: &mut Packet<'_>,
         meta: &PktMeta,
-        seen: Seen,
-        carried: &Carried,
-        known: &mut Ahead,
+        ahead: &mut Ahead,
         now: u32,
-        tally: &mut Tally,
-    ) -> Option<Outcome> {
-        if self.passes_unseen(seen, carried) {
-            return Some(self.unseen(*carried));
-        }
-        let Ahead { pd, hash: Some(hash), said: Ok(()) } = known else { return None };
-        if self.shut || !self.flushes.is_empty() || !is_ordinary(pkt, pd) {
-            return None;
-        }
-        let slot = self.table.seek(&key_of(pd), *hash, pd.dir, pd.iface)?;
-        let s = self.table.get(slot)?;
-        let ext = self.table.ext(s);
+        out: &mut Outcome,
+    ) -> bool {
+        let Some((slot, s)) = self.state_of_ordinary(pkt, ahead) else { return false };
+        let (pd, ext) = (&mut ahead.pd, self.table.ext(s));
         let wishes = Wishes::of_state(s, ext);
         if !self.needs_no_more(s, ext) || wishes.as_ref().is_some_and(|w| w.scrub().random_id) {
-            return None;
+            return false;
         }
-        let mut held = s.hold()?;
+        let Some(mut held) = (if ALONE { Some(s.own()) } else { s.hold() }) else { return false };
         let (mut live, forward) = (held.live(), pd.dir == s.direction());
         if pd.proto == proto::TCP {
             if !track_plain(&mut live, &segment_of(pkt, pd), forward, now) {
-                return None;
+                return false;
             }
         } else {
             track_other(&mut live, pd.proto, forward, now);
         }
         held.put(&live, pd.dir, pd.tot_len);
         drop(held);
-        Self::complete(pd, seen, carried);
-        let mut out = Outcome::untouched(s.rule, *carried);
-        (out.action, out.state) = (Some(Action::Pass), Some(slot));
+        (out.rule, out.action, out.state) = (s.rule, Some(Action::Pass), Some(slot));
         // What is written lies in the window, so none of this can fail.
         if let Some(nk) = other_key_of(s, None, pd) {
             let done = rewrite::known(pkt, meta, pd, &nk.target());
@@ -240,10 +242,22 @@ impl Engine {
         }
         if let Some(wishes) = wishes {
             let _ = scrub(pkt, meta, pd.af, &wishes.scrub(), &mut Certain);
-            wishes.tell(pd, true, &mut out);
+            wishes.tell(pd, true, out);
         }
-        self.count_known(tally, &out, ext, forward, pd);
-        Some(out)
+        true
+    }
+
+    /// The state of an ordinary packet, if it has one.
+    #[inline]
+    fn state_of_ordinary(&self, pkt: &Packet<'_>, ahead: &mut Ahead) -> Option<(u32, &State)> {
+        let Ahead { pd, key, sought, .. } = ahead;
+        let Sought::Hashed(hash) = *sought else { return None };
+        if self.shut || !self.flushes.is_empty() || !is_ordinary(pkt, pd) {
+            return None;
+        }
+        let found = self.table.seek(key, hash, pd.dir, pd.iface);
+        *sought = Sought::Found(found);
+        Some((found?, self.table.get(found?)?))
     }
 
     /// Whether a state and its rules ask for nothing but tracking, translation, scrubbing and counts at rules: no log, no
@@ -273,15 +287,33 @@ impl Engine {
         blocks.take(MAX_HITS).flatten().filter(|r| *r != NONE)
     }
 
-    /// Counts a packet that passed, as `pf_counters_inc` does.
-    fn count_known(&self, tally: &mut Tally, out: &Outcome, ext: Option<&StateExt>, forward: bool, pd: &PacketDesc) {
-        tally.packet(self, pd);
-        tally.rule(self, out.rule, second(pd.dir), pd.tot_len);
-        if let Some(anchor) = out.anchor {
-            tally.rule(self, anchor, second(pd.dir), pd.tot_len);
+    /// Counts a packet of a known state, as `pf_counters_inc` does.
+    pub(super) fn count_known(&mut self, pd: &PacketDesc, out: &Outcome) {
+        self.table.count_search();
+        self.ifaces.count(pd.iface, pd.af, pd.dir, true, pd.tot_len);
+        if let Some(e) = self.rules.get_mut(out.rule) {
+            e.count(second(pd.dir), pd.tot_len);
         }
-        for rule in ext.into_iter().flat_map(|e| self.matched(e)) {
-            tally.rule(self, rule, !forward, pd.tot_len);
+        if let Some(e) = out.anchor.and_then(|a| self.rules.get_mut(a)) {
+            e.count(second(pd.dir), pd.tot_len);
+        }
+        if let Some((slot, s)) = out.state.and_then(|slot| Some((slot, self.table.get(slot)?)))
+            && s.ext != NONE
+        {
+            let made_by = (s.direction(), s.ext);
+            self.count_ext(slot, made_by, pd, pd.tot_len);
+        }
+    }
+
+    /// The same, to be told later.
+    fn tally_known(&self, tally: &mut Tally, pd: &PacketDesc, out: &Outcome) {
+        tally.packet(self, pd);
+        for place in [Some(out.rule), out.anchor].into_iter().flatten() {
+            tally.rule(self, place, second(pd.dir), pd.tot_len);
+        }
+        let Some(s) = out.state.and_then(|slot| self.table.get(slot)) else { return };
+        for rule in self.table.ext(s).into_iter().flat_map(|e| self.matched(e)) {
+            tally.rule(self, rule, pd.dir != s.direction(), pd.tot_len);
         }
     }
 }

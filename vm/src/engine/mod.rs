@@ -105,6 +105,8 @@ pub struct Engine {
     flushes: flush::Flushes,
     /// What room is made for at most, whatever `set limit` says.
     pub most: Limits,
+    /// Whether packets of known states may go the short way ([`known`]). Without it all go the long one, to the same end.
+    pub short_way: bool,
 }
 
 /// Options before anything is loaded.
@@ -199,6 +201,7 @@ impl Engine {
             ahead,
             flushes,
             most: BOUNDLESS,
+            short_way: true,
         })
     }
 }

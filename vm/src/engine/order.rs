@@ -11,7 +11,7 @@ use crate::host::Host;
 use crate::norm::scrub::Scrub;
 use crate::packet::tcp_flags::{ACK, RST, SYN};
 use crate::packet::{DropReason, Packet, PacketDesc, PktMeta, Refusal, describe_into};
-use crate::rule::{self, Af, Direction, Divert, LogFlags, RouteKind, RuleFlags};
+use crate::rule::{self, Addr, Af, Direction, Divert, LogFlags, RouteKind, RuleFlags};
 use crate::state::key::{KeySide, StateKey};
 use crate::state::record::{NONE, PeerState, State, StateExt, StateFlags};
 use crate::table::{Counted, Op};
@@ -45,39 +45,53 @@ pub struct Arriving<'b, 'p> {
     pub carried: Carried,
 }
 
-/// What is known of a packet beside its description.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Arrived<'a> {
-    /// Where it is seen.
-    pub seen: Seen,
-    /// What it carries.
-    pub carried: &'a Carried,
-    /// The hash of its key, where that is known already.
-    pub hash: Option<u64>,
-    /// Whether it could be described.
-    pub said: Result<(), Refusal>,
+/// What is known of a packet's state before it is asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) enum Sought {
+    /// Nothing.
+    #[default]
+    Not,
+    /// The hash of the key it should have.
+    Hashed(u64),
+    /// Which it is, if there is one. This is not counted as a search yet.
+    Found(Option<u32>),
+    /// It has none: it could not be described.
+    Refused(Refusal),
 }
 
-/// What is known of a packet of a batch before it is decided about.
+/// What is known of a packet before it is decided about.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ahead {
     /// Its description.
     pub pd: PacketDesc,
-    /// Whether it could be described.
-    pub said: Result<(), Refusal>,
-    /// The hash of the key its state should have.
-    pub hash: Option<u64>,
+    /// The key its state should have; means nothing where no state is sought.
+    pub key: StateKey,
+    /// What is known of its state.
+    pub sought: Sought,
 }
 
 impl Ahead {
-    /// Nothing known.
-    pub(super) const NOTHING: Self = Self { pd: PacketDesc::NOTHING, said: Ok(()), hash: None };
+    /// Nothing known: all zeros, so that it is cheap to write.
+    pub(super) const NOTHING: Self = Self { pd: PacketDesc::NOTHING, key: StateKey::NOTHING, sought: Sought::Not };
+
+    /// Begins with a packet: nothing is known but where it is seen.
+    #[inline]
+    pub(super) const fn begin(&mut self, seen: Seen) {
+        (self.pd, self.sought) = (PacketDesc::NOTHING, Sought::Not);
+        (self.pd.dir, self.pd.iface) = (seen.dir, seen.iface);
+        (self.pd.af, self.pd.naf) = (seen.af, seen.af);
+    }
 }
 
-/// The key of a packet that is no ICMP message.
+/// The key of a packet that is no ICMP message. Of IPv4 addresses the four bytes are read that were written: all sixteen
+/// cannot be had at once before they have reached the cache.
 #[inline]
-pub(super) const fn key_of(pd: &PacketDesc) -> StateKey {
-    StateKey::of_packet(pd.af, pd.proto, pd.dir, (pd.src, pd.sport), (pd.dst, pd.dport))
+pub(super) fn key_of(pd: &PacketDesc) -> StateKey {
+    let (src, dst) = match pd.af {
+        Af::Inet => (Addr::of4(pd.src.v4()), Addr::of4(pd.dst.v4())),
+        Af::Inet6 => (pd.src, pd.dst),
+    };
+    StateKey::of_packet(pd.af, pd.proto, pd.dir, (src, pd.sport), (dst, pd.dport))
 }
 
 /// Low-delay bit of the TOS.
@@ -147,12 +161,16 @@ impl Engine {
         room: &mut [u8],
         host: &mut H,
     ) -> Outcome {
+        let mut out = Outcome::untouched(self.rules.default_place(), carried);
         if self.passes_unseen(seen, &carried) {
-            return self.unseen(carried);
+            out.carried.pass_unseen();
+        } else {
+            let mut ahead = Ahead::NOTHING;
+            ahead.begin(seen);
+            self.look(pkt, meta, &mut ahead);
+            self.described(pkt, meta, seen, &mut ahead, room, host, &mut out);
         }
-        let mut pd = PacketDesc::seen(seen.af, seen.dir, seen.iface);
-        let said = describe_into(pkt, meta, &mut pd);
-        self.described(pkt, meta, &mut pd, Arrived { seen, carried: &carried, hash: None, said }, room, host)
+        out
     }
 
     /// Decides about packets strictly in order, as one by one: `done` is told of each before the next is looked at, with
@@ -172,14 +190,12 @@ impl Engine {
             self.look_ahead(some, &mut ahead);
             let mut known = ahead.iter_mut();
             for (i, a) in some.iter_mut().enumerate() {
-                let out = match known.next() {
-                    _ if self.passes_unseen(a.seen, &a.carried) => self.unseen(a.carried),
-                    Some(k) => {
-                        let arrived = Arrived { seen: a.seen, carried: &a.carried, hash: k.hash, said: k.said };
-                        self.described(a.pkt, a.meta, &mut k.pd, arrived, room, host)
-                    }
-                    None => self.process(a.pkt, a.meta, a.seen, a.carried, room, host),
-                };
+                let mut out = Outcome::untouched(self.rules.default_place(), a.carried);
+                match known.next() {
+                    _ if self.passes_unseen(a.seen, &a.carried) => out.carried.pass_unseen(),
+                    Some(k) => self.described(a.pkt, a.meta, a.seen, k, room, host, &mut out),
+                    None => out = self.process(a.pkt, a.meta, a.seen, a.carried, room, host),
+                }
                 let whole = out.replaced.and_then(|r| room.get(r.at..)?.get(..r.len));
                 done(base.saturating_add(i), &out, whole);
             }
@@ -193,8 +209,9 @@ impl Engine {
     pub(super) fn look_ahead(&self, batch: &[Arriving<'_, '_>], ahead: &mut [Ahead]) {
         let (mut hashes, mut count) = ([0; BATCH], 0_usize);
         for (a, k) in batch.iter().zip(ahead.iter_mut()) {
-            self.describe_ahead(a.pkt, a.meta, a.seen, k);
-            if let Some((to, hash)) = hashes.get_mut(count).zip(k.hash) {
+            k.begin(a.seen);
+            self.look(a.pkt, a.meta, k);
+            if let (Some(to), Sought::Hashed(hash)) = (hashes.get_mut(count), k.sought) {
                 *to = hash;
                 count = count.saturating_add(1);
             }
@@ -205,11 +222,15 @@ impl Engine {
 
     /// Describes a packet and hashes its key.
     #[inline]
-    pub(super) fn describe_ahead(&self, pkt: &Packet<'_>, meta: &PktMeta, seen: Seen, k: &mut Ahead) {
-        k.pd = PacketDesc::seen(seen.af, seen.dir, seen.iface);
-        k.said = describe_into(pkt, meta, &mut k.pd);
-        let keyed = k.said.is_ok() && !k.pd.fragment && k.pd.icmp().is_none();
-        k.hash = keyed.then(|| self.table.hash(&key_of(&k.pd)));
+    pub(super) fn look(&self, pkt: &Packet<'_>, meta: &PktMeta, k: &mut Ahead) {
+        match describe_into(pkt, meta, &mut k.pd) {
+            Ok(()) if !k.pd.fragment && k.pd.icmp().is_none() => {
+                k.key = key_of(&k.pd);
+                k.sought = Sought::Hashed(self.table.hash(&k.key));
+            }
+            Ok(()) => {}
+            Err(refusal) => k.sought = Sought::Refused(refusal),
+        }
     }
 
     /// Whether a packet passes without being looked at.
@@ -218,30 +239,30 @@ impl Engine {
         !self.running || self.ifaces.skipped(seen.iface) || carried.generated || carried.diverted
     }
 
-    /// The outcome of a packet that is not looked at.
-    pub(super) fn unseen(&self, mut carried: Carried) -> Outcome {
-        carried.diverted &= carried.generated;
-        Outcome::untouched(self.rules.default_place(), carried)
-    }
-
-    /// A packet with its description, or why it has none.
+    /// A packet with its description, or why it has none: by the short way, if that is open to it, else by the long one.
+    #[allow(clippy::too_many_arguments, reason = "a packet, and what is known of it")]
     #[inline]
     fn described<H: Host>(
         &mut self,
         pkt: &mut Packet<'_>,
         meta: &PktMeta,
-        pd: &mut PacketDesc,
-        arrived: Arrived<'_>,
+        seen: Seen,
+        ahead: &mut Ahead,
         room: &mut [u8],
         host: &mut H,
-    ) -> Outcome {
-        let refusal = match arrived.said {
+        out: &mut Outcome,
+    ) {
+        if self.short_way && self.known::<true>(pkt, meta, ahead, Self::now(host), out) {
+            self.count_known(&ahead.pd, out);
+            return;
+        }
+        let refusal = match ahead.sought {
             _ if self.shut => Refusal::logged(DropReason::Memory),
-            Ok(()) => return self.normalized(pkt, meta, pd, arrived, room, host),
-            Err(refusal) => refusal,
+            Sought::Refused(refusal) => refusal,
+            _ => return self.normalized(pkt, meta, seen, ahead, room, host, out),
         };
         self.counters.reason(refusal.reason);
-        self.refused(pkt, arrived.seen, *arrived.carried, refusal, host)
+        self.refused(pkt, seen, refusal, host, out);
     }
 
     /// Sets what only the host knows.
@@ -261,23 +282,17 @@ impl Engine {
         &mut self,
         pkt: &Packet<'_>,
         seen: Seen,
-        carried: Carried,
         why: Refusal,
         host: &mut H,
-    ) -> Outcome {
+        out: &mut Outcome,
+    ) {
         if why.log {
             self.log_refused(pkt, seen, why.reason, host);
         }
         let len = u32::try_from(pkt.len()).unwrap_or(u32::MAX);
         self.ifaces.count(seen.iface, seen.af, seen.dir, false, len);
-        let place = self.rules.default_place();
-        Outcome {
-            verdict: Verdict::Drop,
-            action: Some(Action::Drop),
-            reason: why.reason,
-            logged: why.log,
-            ..Outcome::untouched(place, carried)
-        }
+        (out.verdict, out.action) = (Verdict::Drop, Some(Action::Drop));
+        (out.reason, out.logged) = (why.reason, why.log);
     }
 
     /// A described packet, past normalisation.
@@ -285,13 +300,11 @@ impl Engine {
         &mut self,
         pkt: &mut Packet<'_>,
         meta: &PktMeta,
-        pd: &mut PacketDesc,
-        arrived: &Arrived<'_>,
+        ahead: &mut Ahead,
         host: &mut H,
-    ) -> Outcome {
-        let place = self.rules.default_place();
-        let mut cx = Cx::new(pkt, meta, pd, host, place);
-        cx.hash = arrived.hash;
+        out: &mut Outcome,
+    ) {
+        let mut cx = Cx::new(pkt, meta, ahead, host, self.rules.default_place());
         let action = if cx.pd.fragment {
             let action = self.test_rule(&mut cx);
             if action == Action::Pass { action } else { self.refuse(&mut cx, DropReason::Fragment) }
@@ -301,7 +314,7 @@ impl Engine {
         } else {
             self.other_than_icmp(&mut cx)
         };
-        self.finish(&mut cx, action, arrived.carried)
+        self.finish(&mut cx, action, out);
     }
 
     /// What a state decided stands; without one the rules are asked.
@@ -367,11 +380,10 @@ impl Engine {
 
     /// The last part: what state or rule ask for beyond the verdict.
     #[inline(never)]
-    fn finish<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>, action: Action, carried: &Carried) -> Outcome {
+    fn finish<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>, action: Action, out: &mut Outcome) {
         let mut action = action;
-        let mut out = Outcome::untouched(cx.rule, *carried);
         if action != Action::Drop {
-            action = self.apply(cx, action, &mut out);
+            action = self.apply(cx, action, out);
         }
         out.redirect(cx.redirected, cx.pd);
         if action == Action::Pass {
@@ -409,9 +421,11 @@ impl Engine {
             out.carried.generated = true;
         }
         if out.verdict == Verdict::Pass {
-            out.send_to = self.send_to(cx);
+            // Seldom there: what is not is not copied.
+            if let Some(to) = self.send_to(cx) {
+                out.send_to = Some(to);
+            }
         }
-        out
     }
 
     /// Options, scrubbing, tag, priority, delay, queue: of the state, else of the rule.
@@ -510,7 +524,7 @@ impl Engine {
     }
 
     /// Counts at what hangs on a state: source nodes, match rules and their tables.
-    fn count_ext(&mut self, slot: u32, (dir, ext): (Direction, u32), pd: &PacketDesc, len: u32) {
+    pub(super) fn count_ext(&mut self, slot: u32, (dir, ext): (Direction, u32), pd: &PacketDesc, len: u32) {
         let Some(e) = self.table.exts.get(ext) else { return };
         let (nodes, mut at) = (e.src_nodes, e.matches);
         let out = second(pd.dir);

@@ -40,6 +40,13 @@ pub struct Carried {
     pub owner: Option<(u32, u32)>,
 }
 
+impl Carried {
+    /// What a packet carries on that is not looked at.
+    pub(super) const fn pass_unseen(&mut self) {
+        self.diverted &= self.generated;
+    }
+}
+
 /// Where in the lent room a reassembled packet stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Replaced {

@@ -105,7 +105,7 @@ pub(super) fn windows_alone(s: &State) -> bool {
 /// [`windows_alone`] matter, with nothing but ACK and PSH, inside the windows. `false` for all others, with nothing changed.
 ///
 /// The result is that of [`Engine::track_full`] and [`Engine::track_sloppy`], in one look at the state.
-#[inline]
+#[inline(always)]
 pub(super) fn track_plain(s: &mut Live, seg: &Seg, forward: bool, now: u32) -> bool {
     let plain = seg.flags & (SYN | ACK | FIN | RST) == ACK
         && s.src.state == PeerState::ESTABLISHED

@@ -99,9 +99,15 @@ impl<'e, 'p> Edit<'e, 'p> {
         if self.failed { Err(OutOfWindow) } else { Ok(()) }
     }
 
-    fn store(&mut self, off: usize, bytes: &[u8]) {
-        if !self.failed && !self.pkt.write(off, bytes) {
-            self.failed = true;
+    #[inline]
+    fn store<const N: usize>(&mut self, off: usize, bytes: [u8; N]) {
+        self.failed = self.failed || !self.pkt.put(off, bytes);
+    }
+
+    fn store_addr(&mut self, off: usize, af: Af, a: &Addr) {
+        match af {
+            Af::Inet => self.store(off, a.v4()),
+            Af::Inet6 => self.store(off, a.0),
         }
     }
 
@@ -111,7 +117,7 @@ impl<'e, 'p> Edit<'e, 'p> {
             && let Some(old) = self.pkt.u16(s.at)
         {
             let new = change(old, s.kind);
-            self.store(s.at, &new.to_be_bytes());
+            self.store(s.at, new.to_be_bytes());
         }
     }
 
@@ -130,7 +136,7 @@ impl<'e, 'p> Edit<'e, 'p> {
         };
         if old != v {
             self.covered(|s, k| checksum::fixup_byte(s, old, v, even, k));
-            self.store(off, &[v]);
+            self.store(off, [v]);
         }
     }
 
@@ -142,7 +148,7 @@ impl<'e, 'p> Edit<'e, 'p> {
         };
         if old != v {
             self.covered(|s, k| checksum::fixup(s, old, v, k));
-            self.store(off, &v.to_be_bytes());
+            self.store(off, v.to_be_bytes());
         }
     }
 
@@ -164,7 +170,7 @@ impl<'e, 'p> Edit<'e, 'p> {
             return;
         };
         self.covered(|s, k| checksum::fixup_u32(s, old, v, k));
-        self.store(off, &v.to_be_bytes());
+        self.store(off, v.to_be_bytes());
     }
 
     /// Overwrites a number at any offset; `even` says whether it is aligned to words of the sum.
@@ -181,7 +187,7 @@ impl<'e, 'p> Edit<'e, 'p> {
     /// Accounts for an address inside the payload that changes, and overwrites it.
     pub fn quoted_addr(&mut self, off: usize, af: Af, was: &Addr, now: &Addr) {
         self.covered(|s, k| checksum::fixup_addr(s, was, now, af, k));
-        self.store(off, addr::wire(af, now));
+        self.store_addr(off, af, now);
     }
 
     /// Accounts for an address of the pseudo header that changes.
@@ -222,9 +228,9 @@ impl<'e, 'p> Edit<'e, 'p> {
             && let Some(old) = self.pkt.u16(IP_SUM)
         {
             let new = checksum::fixup_addr(old, was, now, af, Kind::Plain);
-            self.store(IP_SUM, &new.to_be_bytes());
+            self.store(IP_SUM, new.to_be_bytes());
         }
-        self.store(off, addr::wire(af, now));
+        self.store_addr(off, af, now);
     }
 
     /// Gives the packet another source, if it is another.

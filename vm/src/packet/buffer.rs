@@ -98,6 +98,8 @@ impl<'a> Packet<'a> {
     }
 
     /// The slow way of [`Packet::read`]: bytes across or beyond the window's end.
+    #[cold]
+    #[inline(never)]
     fn read_split(&self, off: usize, out: &mut [u8]) -> bool {
         let mut out = out;
         for part in self.chunks(off, out.len()) {
@@ -118,6 +120,16 @@ impl<'a> Packet<'a> {
         }
         let mut out = [0; N];
         self.read(off, &mut out).then_some(out)
+    }
+
+    /// The same, lent where it lies; bytes that do not lie together are put into `room`.
+    #[must_use]
+    #[inline]
+    pub fn lend<'r, const N: usize>(&'r self, off: usize, room: &'r mut [u8; N]) -> Option<&'r [u8; N]> {
+        match self.window().get(off..).and_then(<[u8]>::first_chunk::<N>) {
+            Some(bytes) => Some(bytes),
+            None => self.read(off, room).then_some(room),
+        }
     }
 
     /// The byte at `off`.
@@ -152,6 +164,17 @@ impl<'a> Packet<'a> {
             }
             None => false,
         }
+    }
+
+    /// The same of as many bytes as are known beforehand.
+    #[must_use]
+    #[inline]
+    pub fn put<const N: usize>(&mut self, off: usize, bytes: [u8; N]) -> bool {
+        match self.window_mut().get_mut(off..).and_then(<[u8]>::first_chunk_mut) {
+            Some(to) => *to = bytes,
+            None => return false,
+        }
+        true
     }
 
     /// The `len` bytes from `off`, piece by piece; fewer when the packet ends earlier.

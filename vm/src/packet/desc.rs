@@ -238,7 +238,9 @@ impl PacketDesc {
     #[must_use]
     #[inline]
     pub const fn seen(af: Af, dir: Direction, iface: u16) -> Self {
-        Self { dir, iface, af, naf: af, ..Self::NOTHING }
+        let mut d = Self::NOTHING;
+        (d.dir, d.iface, d.af, d.naf) = (dir, iface, af, af);
+        d
     }
 
     /// A description that says nothing: all zeros, so that it is cheap to write.

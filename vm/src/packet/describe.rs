@@ -35,22 +35,30 @@ pub fn describe(
 /// # Errors
 /// Likewise; the description means nothing then.
 pub fn describe_into(packet: &Packet<'_>, meta: &PktMeta, desc: &mut PacketDesc) -> Result<(), Refusal> {
-    let bounds = match desc.af {
-        Af::Inet => describe4(packet, meta, desc)?,
-        Af::Inet6 => describe6(packet, meta, desc)?,
-    };
-    if desc.fragment { Ok(()) } else { transport(packet, bounds, desc) }
+    match desc.af {
+        Af::Inet => {
+            let bounds = describe4(packet, meta, desc)?;
+            transport(packet, bounds, desc)
+        }
+        Af::Inet6 => whole6(packet, meta, desc),
+    }
+}
+
+/// A whole IPv6 packet.
+#[inline(never)]
+fn whole6(packet: &Packet<'_>, meta: &PktMeta, desc: &mut PacketDesc) -> Result<(), Refusal> {
+    let bounds = describe6(packet, meta, desc)?;
+    transport(packet, bounds, desc)
 }
 
 /// An IPv4 address.
 #[must_use]
 #[inline]
 pub const fn addr4(a: [u8; 4]) -> Addr {
-    let [a, b, c, d] = a;
-    Addr([a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+    Addr::of4(a)
 }
 
-/// Addresses, on the wire and so far: written from registers, for reading back what was just written in parts is slow.
+/// Addresses, on the wire and so far.
 #[inline]
 const fn set_addresses(desc: &mut PacketDesc, src: Addr, dst: Addr) {
     (desc.src, desc.nsaddr) = (src, src);
@@ -74,7 +82,8 @@ fn narrow(n: usize) -> u32 {
 #[inline]
 fn describe4(packet: &Packet<'_>, meta: &PktMeta, desc: &mut PacketDesc) -> Result<Bounds, Refusal> {
     let short = Refusal::logged(DropReason::Short);
-    let h = Ipv4::new_unchecked(packet.array::<20>(0).ok_or(short)?);
+    let mut room = [0; 20];
+    let h = Ipv4::new_unchecked(packet.lend(0, &mut room).ok_or(short)?);
     let said = usize::from(h.total_len());
     if packet.len() < said {
         return Err(short);
@@ -130,9 +139,12 @@ fn describe6(packet: &Packet<'_>, meta: &PktMeta, desc: &mut PacketDesc) -> Resu
     Ok(bounds)
 }
 
-/// The transport part: reads the header and checks what pf checks of it.
-#[inline]
+/// The transport part of what is no fragment: reads the header and checks what pf checks of it.
+#[inline(always)]
 fn transport(packet: &Packet<'_>, bounds: Bounds, desc: &mut PacketDesc) -> Result<(), Refusal> {
+    if desc.fragment {
+        return Ok(());
+    }
     match (desc.proto, desc.af) {
         (proto::TCP, _) => tcp(packet, bounds, desc),
         (proto::UDP, _) => udp(packet, bounds, desc),
@@ -161,9 +173,10 @@ fn offset(desc: &PacketDesc) -> usize {
 }
 
 /// TCP: a destination port, a header length that fits.
-#[inline]
+#[inline(always)]
 fn tcp(packet: &Packet<'_>, bounds: Bounds, desc: &mut PacketDesc) -> Result<(), Refusal> {
-    let h = Tcp::new_unchecked(bounds.pull::<20>(packet, offset(desc))?);
+    let mut room = [0; 20];
+    let h = Tcp::new_unchecked(bounds.lend(packet, offset(desc), &mut room)?);
     let header = u8::try_from(h.header_len()).unwrap_or(0);
     let payload = desc.tot_len.checked_sub(desc.off).and_then(|n| n.checked_sub(u32::from(header)));
     let (Some(p_len), 1.., 20..) = (payload, h.dst_port(), header) else {
@@ -187,7 +200,8 @@ fn tcp(packet: &Packet<'_>, bounds: Bounds, desc: &mut PacketDesc) -> Result<(),
 /// UDP: a destination port, a length that fits.
 #[inline]
 fn udp(packet: &Packet<'_>, bounds: Bounds, desc: &mut PacketDesc) -> Result<(), Refusal> {
-    let h = Udp::new_unchecked(bounds.pull::<8>(packet, offset(desc))?);
+    let mut room = [0; 8];
+    let h = Udp::new_unchecked(bounds.lend(packet, offset(desc), &mut room)?);
     let room = desc.tot_len.saturating_sub(desc.off);
     let length = if h.length() == 0 && bounds.length_outside() { room } else { u32::from(h.length()) };
     let (Some(p_len), 1.., true) = (length.checked_sub(8), h.dst_port(), length <= room) else {
@@ -201,6 +215,7 @@ fn udp(packet: &Packet<'_>, bounds: Bounds, desc: &mut PacketDesc) -> Result<(),
 }
 
 /// ICMP, and ICMPv6 with `hlen` bytes of header.
+#[inline(never)]
 fn icmp(packet: &Packet<'_>, bounds: Bounds, desc: &mut PacketDesc, hlen: u16) -> Result<(), Refusal> {
     let h = Icmp::new_unchecked(bounds.pull::<8>(packet, offset(desc))?);
     let Some(p_len) = desc.tot_len.checked_sub(desc.off).and_then(|n| n.checked_sub(u32::from(hlen))) else {
@@ -213,6 +228,7 @@ fn icmp(packet: &Packet<'_>, bounds: Bounds, desc: &mut PacketDesc, hlen: u16) -
 }
 
 /// ICMPv6: neighbour discovery comes from the link (hop limit 255), some types have longer headers.
+#[inline(never)]
 fn icmp6(packet: &Packet<'_>, bounds: Bounds, desc: &mut PacketDesc) -> Result<(), Refusal> {
     let h = Icmp::new_unchecked(bounds.pull::<8>(packet, offset(desc))?);
     let (hlen, on_link) = match h.kind() {

@@ -41,13 +41,13 @@ impl Bounds {
 
     /// The same for an IPv4 header at hand.
     #[inline]
-    pub(super) fn of4(len: usize, h: &Ipv4<[u8; 20]>, len_outside: bool) -> Self {
+    pub(super) fn of4(len: usize, h: &Ipv4<impl AsRef<[u8]>>, len_outside: bool) -> Self {
         let said = usize::from(h.total_len());
         Self::new(len, said, len_outside && said == 0, h.fragment_offset() != 0)
     }
 
     /// The same for an IPv6 header at hand.
-    pub(super) fn of6(len: usize, h: &Ipv6<[u8; 40]>, len_outside: bool) -> Self {
+    pub(super) fn of6(len: usize, h: &Ipv6<impl AsRef<[u8]>>, len_outside: bool) -> Self {
         let said = usize::from(h.payload_len());
         Self::new(len, said.saturating_add(40), len_outside && said == 0, false)
     }
@@ -69,6 +69,20 @@ impl Bounds {
     /// `fragment` in a later fragment, `short` beyond the bounds.
     #[inline]
     pub fn pull<const N: usize>(&self, packet: &Packet<'_>, off: usize) -> Result<[u8; N], Refusal> {
+        self.lend(packet, off, &mut [0; N]).copied()
+    }
+
+    /// The same, lent as by [`Packet::lend`].
+    ///
+    /// # Errors
+    /// Likewise.
+    #[inline]
+    pub fn lend<'r, const N: usize>(
+        &self,
+        packet: &'r Packet<'_>,
+        off: usize,
+        room: &'r mut [u8; N],
+    ) -> Result<&'r [u8; N], Refusal> {
         if self.fragment {
             return Err(Refusal::logged(DropReason::Fragment));
         }
@@ -76,7 +90,7 @@ impl Bounds {
         if off.checked_add(N).is_none_or(|end| end > self.len) {
             return Err(short);
         }
-        packet.array(off).ok_or(short)
+        packet.lend(off, room).ok_or(short)
     }
 }
 
@@ -107,7 +121,7 @@ fn refuse<T>(reason: DropReason) -> Result<T, Refusal> {
 /// # Errors
 /// The packet is refused.
 #[inline]
-pub fn walk4(packet: &Packet<'_>, bounds: Bounds, base: usize, h: &Ipv4<[u8; 20]>) -> Result<Walk, Refusal> {
+pub fn walk4(packet: &Packet<'_>, bounds: Bounds, base: usize, h: &Ipv4<impl AsRef<[u8]>>) -> Result<Walk, Refusal> {
     let hlen = h.header_len();
     let total = if bounds.outside && base == 0 { bounds.len } else { usize::from(h.total_len()) };
     if hlen < 20 || hlen > total {

@@ -34,6 +34,18 @@ struct Bucket {
 
 const EMPTY: Bucket = Bucket { tags: [0; PLACES], nodes: [NONE; PLACES], more: NONE };
 
+impl Bucket {
+    /// The places with a tag, a bit for each.
+    #[inline]
+    fn places_of(&self, tag: u16) -> u16 {
+        let mut found = 0;
+        for (i, t) in (0..u16::BITS).zip(self.tags) {
+            found |= u16::from(t == tag).wrapping_shl(i);
+        }
+        found
+    }
+}
+
 /// A state's key as a number.
 #[must_use]
 pub const fn node(slot: u32, side: KeySide) -> u32 {
@@ -112,24 +124,23 @@ impl Index {
     #[inline]
     pub fn each(&self, hash: u64, mut f: impl FnMut(u32) -> bool) {
         let Some(b) = self.buckets.get(self.at(hash)) else { return };
-        let want = tag(hash);
-        let mut found = 0_u32;
-        for (i, t) in (0..u32::BITS).zip(b.tags) {
-            found |= u32::from(t == want).wrapping_shl(i);
-        }
-        while found != 0 {
-            let place = usize::try_from(found.trailing_zeros()).unwrap_or(PLACES);
-            found &= found.wrapping_sub(1);
-            if b.nodes.get(place).is_some_and(|n| f(*n)) {
+        let (mut found, mut chained) = (b.places_of(tag(hash)), b.more);
+        // As many rounds as a bucket and the longest chain have nodes.
+        for _ in 0..self.next.len().saturating_add(PLACES) {
+            let node = if found != 0 {
+                let place = usize::try_from(found.trailing_zeros()).unwrap_or(PLACES);
+                found &= found.wrapping_sub(1);
+                b.nodes.get(place).copied().unwrap_or(NONE)
+            } else if chained != NONE {
+                let here = chained;
+                chained = self.after(here);
+                here
+            } else {
+                return;
+            };
+            if f(node) {
                 return;
             }
-        }
-        let mut at = b.more;
-        for _ in 0..self.next.len() {
-            if at == NONE || f(at) {
-                return;
-            }
-            at = self.after(at);
         }
     }
 
@@ -245,8 +256,7 @@ fn tail(key: &StateKey, len: u64) -> u64 {
 
 #[inline]
 const fn v4(a: &Addr) -> u32 {
-    let [a, b, c, d, ..] = a.0;
-    u32::from_le_bytes([a, b, c, d])
+    u32::from_le_bytes(a.v4())
 }
 
 #[inline]

@@ -110,6 +110,9 @@ pub struct StateKey {
 }
 
 impl StateKey {
+    /// A key of nothing.
+    pub const NOTHING: Self = Self { addr: [Addr([0; 16]); 2], port: [0; 2], af: Af::Inet, proto: 0 };
+
     /// The key of a packet: source and destination put in their places for `dir`.
     #[must_use]
     #[inline]

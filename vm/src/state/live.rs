@@ -83,8 +83,8 @@ impl Side {
     pub(super) fn set(&self, p: &StatePeer) {
         let [low, high] = &self.0;
         low.set(u64::from(p.seqlo) | u64::from(p.seqhi) << 32);
-        let ([i, j, k, l], [m, n]) = (p.seqdiff.to_le_bytes(), p.max_win.to_le_bytes());
-        high.set(u64::from_le_bytes([i, j, k, l, m, n, p.state.0, p.wscale]));
+        let (state, wscale) = (u64::from(p.state.0) << 48, u64::from(p.wscale) << 56);
+        high.set(u64::from(p.seqdiff) | u64::from(p.max_win) << 32 | state | wscale);
     }
 }
 
@@ -108,6 +108,13 @@ impl State {
             core::hint::spin_loop();
         }
         None
+    }
+
+    /// What [`State::hold`] gives, without the lock: for who has the engine alone.
+    #[must_use]
+    #[inline]
+    pub(crate) fn own(&self) -> Held<'_> {
+        Held { state: self, phase: self.phase.get() }
     }
 
     /// Its moving part. Of one moment only where the state or the engine is held.

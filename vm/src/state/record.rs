@@ -271,8 +271,8 @@ impl State {
         match wire.af {
             Af::Inet => {
                 let [s0, s1] = &stack.addr;
-                let stack = if matches!(stack.af, Af::Inet) { [v4(s0), v4(s1)] } else { [[0; 4]; 2] };
-                let ([a, b], [c, d]) = ([v4(w0), v4(w1)], stack);
+                let stack = if matches!(stack.af, Af::Inet) { [s0.v4(), s1.v4()] } else { [[0; 4]; 2] };
+                let ([a, b], [c, d]) = ([w0.v4(), w1.v4()], stack);
                 s.addrs = [a, b, c, d, [0; 4], [0; 4], [0; 4], [0; 4]];
             }
             Af::Inet6 => {
@@ -327,8 +327,8 @@ impl State {
         let [k0, k1] = &key.addr;
         let [a, b, c, d, e, f, g, h] = self.addrs;
         Some(match key.af {
-            Af::Inet if stack => c == v4(k0) && d == v4(k1),
-            Af::Inet => a == v4(k0) && b == v4(k1),
+            Af::Inet if stack => c == k0.v4() && d == k1.v4(),
+            Af::Inet => a == k0.v4() && b == k1.v4(),
             Af::Inet6 => [a, b, c, d] == split(k0) && [e, f, g, h] == split(k1),
         })
     }
@@ -442,13 +442,6 @@ impl State {
     pub fn set_counters(&mut self, packets: [u64; 2], bytes: [u64; 2]) {
         (self.packets, self.bytes) = (packets.map(Long::new), bytes.map(Long::new));
     }
-}
-
-/// The IPv4 part of an address.
-#[inline]
-const fn v4(a: &Addr) -> [u8; 4] {
-    let [a, b, c, d, ..] = a.0;
-    [a, b, c, d]
 }
 
 /// An IPv4 address.

@@ -337,7 +337,11 @@ impl StateTable {
     /// Whether a key is a state's on this side.
     #[inline]
     fn is_key(&self, slot: u32, side: KeySide, key: &StateKey) -> bool {
-        let Some(s) = self.states.get(slot) else { return false };
+        self.states.get(slot).is_some_and(|s| self.is_key_of(s, side, key))
+    }
+
+    #[inline]
+    fn is_key_of(&self, s: &State, side: KeySide, key: &StateKey) -> bool {
         s.is_key(side, key).unwrap_or_else(|| s.key(side, self.ext(s)) == *key)
     }
 
@@ -434,22 +438,32 @@ impl StateTable {
     /// The same, of a key whose hash is known.
     #[inline]
     pub fn find_hashed(&mut self, key: &StateKey, hash: u64, dir: Direction, kif: u16) -> Option<u32> {
-        self.searches.grow(1);
+        self.count_search();
         self.seek(key, hash, dir, kif)
     }
 
-    /// The same, not counted as a search ([`StateTable::searched`]): for who shares the table.
+    /// Counts a search.
+    #[inline]
+    pub fn count_search(&mut self) {
+        self.searches.grow(1);
+    }
+
+    /// What [`StateTable::find_hashed`] gives, not counted as a search.
     #[inline]
     pub fn seek(&self, key: &StateKey, hash: u64, dir: Direction, kif: u16) -> Option<u32> {
-        let mut best = NONE;
+        let mut best = None;
         self.index.each(hash, |n| {
             let (slot, side) = owner(n);
-            if self.is_key(slot, side, key) && self.meets(slot, side, dir, kif) && self.before(slot, best) {
-                best = slot;
+            if let Some(s) = self.states.get(slot)
+                && self.is_key_of(s, side, key)
+                && self.meets(s, side, dir, kif)
+                && best.is_none_or(|best| self.before(s, slot, best))
+            {
+                best = Some(slot);
             }
             false
         });
-        (best != NONE).then_some(best)
+        best
     }
 
     /// Counts searches, for who shares the table.
@@ -459,8 +473,7 @@ impl StateTable {
 
     /// Whether a state that holds a packet's key is one for its direction and interface.
     #[inline]
-    fn meets(&self, slot: u32, side: KeySide, dir: Direction, kif: u16) -> bool {
-        let Some(s) = self.states.get(slot) else { return false };
+    fn meets(&self, s: &State, side: KeySide, dir: Direction, kif: u16) -> bool {
         if s.is_purge() || (s.kif != FLOATING && s.kif != kif) {
             return false;
         }
@@ -470,10 +483,10 @@ impl StateTable {
         !s.translated() || side == KeySide::lookup(dir)
     }
 
-    /// Whether a state comes before the best one so far.
-    #[inline]
-    fn before(&self, slot: u32, best: u32) -> bool {
-        let (Some(s), Some(b)) = (self.states.get(slot), self.states.get(best)) else { return true };
+    /// Whether a state comes before the best one so far. Rare: two states hold the key.
+    #[cold]
+    fn before(&self, s: &State, slot: u32, best: u32) -> bool {
+        let Some(b) = self.states.get(best) else { return true };
         let (bound, other) = (s.kif != FLOATING, b.kif != FLOATING);
         if bound == other { (self.id(slot) > self.id(best)) == bound } else { bound }
     }

@@ -176,15 +176,20 @@ pub const fn fixup_u32(cksum: u16, was: u32, now: u32, kind: Kind) -> u16 {
 /// The checksum after an address under it changed (`pf_cksum_fixup_a`).
 #[must_use]
 pub fn fixup_addr(cksum: u16, was: &Addr, now: &Addr, af: Af, kind: Kind) -> u16 {
-    let n = addr_len(af);
-    let words = |a: &Addr, flip: u16| {
-        let (pairs, _) = a.0.get(..n).unwrap_or_default().as_chunks::<2>();
-        pairs.iter().fold(0_u32, |sum, p| sum.wrapping_add(u32::from(u16::from_le_bytes(*p) ^ flip)))
+    let words = |a: &Addr, flip: u16| match af {
+        Af::Inet => swapped_words(&a.v4(), flip),
+        Af::Inet6 => swapped_words(&a.0, flip),
     };
     let x = u32::from(cksum.swap_bytes()).wrapping_add(words(was, 0)).wrapping_add(words(now, 0xffff));
     let x = (x & 0xffff).wrapping_add(x >> 16);
     let x = (x & 0xffff).wrapping_add(x >> 16);
     kind.settle(cksum, ((x & 0xffff) as u16).swap_bytes())
+}
+
+/// The sum of words, byte-swapped and with some bits turned.
+fn swapped_words<const N: usize>(bytes: &[u8; N], flip: u16) -> u32 {
+    let (pairs, _) = bytes.as_chunks::<2>();
+    pairs.iter().fold(0, |sum, p| sum.wrapping_add(u32::from(u16::from_le_bytes(*p) ^ flip)))
 }
 
 /// A partial checksum (the uncomplemented sum of the pseudo header) after an address changed.
