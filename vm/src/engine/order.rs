@@ -447,7 +447,7 @@ impl Engine {
                 wishes
             }
             None => {
-                let Some(r) = self.rules.get(cx.rule).map(|e| &e.rule) else { return action };
+                let Some(r) = self.rules.get(cx.rule).filter(|e| !e.bare).map(|e| &e.rule) else { return action };
                 Wishes {
                     flags: super::create::scrub_flags(r),
                     min_ttl: r.min_ttl,

@@ -8,11 +8,12 @@
 
 use alloc::vec::Vec;
 
+use crate::engine::create::scrub_flags;
 use crate::engine::load::{From, count, push};
 use crate::exec::{Site, UnitId};
 use crate::rule::{Action, Direction, Keep, LogFlags, Return, Rule, RuleFlags, RuleId, RulesetId, StrRef, TIMEOUTS};
 use crate::state::pool::{OutOfMemory, Pool, room};
-use crate::state::record::NONE;
+use crate::state::record::{NONE, StateFlags};
 use crate::state::threshold::Threshold;
 use crate::sync::Long;
 use crate::table::Slot;
@@ -31,6 +32,8 @@ pub struct RuleEntry {
     pub spent: bool,
     /// Of a rule no longer in force: whether none in force has its stable number.
     pub changed: bool,
+    /// Whether it says pass or block and nothing else ([`is_bare`]).
+    pub(super) bare: bool,
     /// Times it was looked at.
     pub evaluations: u64,
     packets: [Long; 2],
@@ -53,10 +56,25 @@ pub struct RuleEntry {
     pub dst_table: Option<(Slot, bool)>,
 }
 
+/// Whether all a rule says of a packet without options is its verdict: it makes no state, logs and answers nothing, and
+/// leaves packets as they are.
+fn is_bare(r: &Rule) -> bool {
+    let verdict = match r.action {
+        Action::Pass => r.keep == Keep::No,
+        Action::Block => r.returns == Return::Drop,
+        Action::Match => false,
+    };
+    let translates = r.nat.is_some() || r.rdr.is_some() || r.flags.has(RuleFlags::AF_TO);
+    let rewrites = scrub_flags(r) != StateFlags(0) || r.min_ttl != 0 || r.max_mss != 0;
+    let tells = r.flags.has(RuleFlags::SET_DELAY) || r.queue != [None; 2] || r.divert.is_some();
+    verdict && r.log == LogFlags(0) && !translates && !rewrites && !tells
+}
+
 impl RuleEntry {
     fn new(rule: Rule, site: Option<Site>, now: u32) -> Self {
         Self {
             rate: Threshold::new(rule.pkt_rate, rule.pkt_seconds, now),
+            bare: is_bare(&rule),
             rule,
             site,
             live: true,
@@ -363,6 +381,27 @@ pub const fn second(dir: Direction) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rule_that_asks_for_anything_is_not_bare() {
+        let bare = default_rule();
+        let block = Rule { action: Action::Block, ..bare };
+        assert!(is_bare(&bare) && is_bare(&block));
+        for asks in [
+            Rule { keep: Keep::Keep, ..bare },
+            Rule { action: Action::Match, ..bare },
+            Rule { returns: Return::Rst { ttl: 0 }, ..block },
+            Rule { log: LogFlags::ALL_PACKETS, ..bare },
+            Rule { flags: RuleFlags::AF_TO, ..bare },
+            Rule { flags: RuleFlags::NO_DF, ..bare },
+            Rule { flags: RuleFlags::SET_DELAY, ..bare },
+            Rule { flags: RuleFlags::SET_PRIO, ..bare },
+            Rule { min_ttl: 1, ..bare },
+            Rule { max_mss: 1, ..bare },
+        ] {
+            assert!(!is_bare(&asks), "{asks:?}");
+        }
+    }
 
     #[test]
     fn pinned_rules_outlive_their_program() {

@@ -70,7 +70,13 @@ impl Engine {
             self.counters.reason(reason);
             return Action::Drop;
         }
-        let Some(rule) = self.rules.get(cx.rule).map(|e| e.rule) else { return Action::Drop };
+        let Some(entry) = self.rules.get(cx.rule) else { return Action::Drop };
+        if entry.bare && m.count == 0 && m.tag.is_none() && !cx.pd.badopts.any() {
+            let verdict = if entry.rule.action == rule::Action::Block { Action::Drop } else { Action::Pass };
+            self.counters.reason(DropReason::Match);
+            return verdict;
+        }
+        let rule = entry.rule;
         let mut actions = Actions { rtable: Some(cx.pd.rdomain), ..Actions::default() };
         for place in m.hits.iter().take(m.count) {
             if let Some(e) = self.rules.get(*place) {
