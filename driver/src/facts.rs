@@ -25,6 +25,8 @@ pub const MAX_IFACES: usize = 4096;
 pub const MAX_ADDRESSES: usize = 256;
 /// Most ways of the routing table; more are refused.
 pub const MAX_ROUTES: usize = 1 << 20;
+/// Indexes of interfaces that are known from before and have not been met again begin here.
+const PARKED: u16 = 0x8000;
 /// Names with a star are patterns: this stands among the groups then.
 const PATTERNS: &str = "*";
 
@@ -113,6 +115,12 @@ impl Iface {
     pub const fn has(&self, flag: u8) -> bool {
         self.flags & flag != 0
     }
+
+    /// Whether one of its names is this LUID (`luid:0x…`), which Windows gives an interface for good.
+    fn has_luid(&self, luid: u64) -> bool {
+        let number = |name: &str| u64::from_str_radix(name.strip_prefix("luid:0x")?, 16).ok();
+        self.groups().any(|name| number(name) == Some(luid))
+    }
 }
 
 /// A way of the routing table.
@@ -137,6 +145,8 @@ pub struct HostFacts {
     /// Protocol and port, sorted.
     ports: Vec<(u8, u16)>,
     patterns: bool,
+    /// They were told before the system was started anew: indexes mean nothing until [`HostFacts::meet`].
+    from_before: bool,
 }
 
 /// Whether an address lies in a network.
@@ -248,18 +258,75 @@ impl HostFacts {
         Self::of(reading)
     }
 
+    /// Reads rows that were told before the system was started anew ([`HostFacts::lasting`]). It may number its interfaces
+    /// otherwise now: each has a number nobody has until it is met again.
+    ///
+    /// # Errors
+    /// [`FactsError`].
+    pub fn read_from_before(rows: &[u8]) -> Result<Self, FactsError> {
+        let mut facts = Self::read(rows)?;
+        let renumbered = |of: &[Iface], index: u16| {
+            let at = of.iter().position(|i| i.index == index).and_then(|at| u16::try_from(at).ok());
+            at.map_or(u16::MAX, |at| PARKED.saturating_add(at))
+        };
+        for way in &mut facts.routes {
+            way.iface = renumbered(&facts.ifaces, way.iface);
+        }
+        for (iface, index) in facts.ifaces.iter_mut().zip(PARKED..=u16::MAX) {
+            iface.index = index;
+        }
+        facts.from_before = true;
+        facts.rebuild()?;
+        Ok(facts)
+    }
+
+    /// An adapter of this LUID is there, under this index: whether that is an interface known from before, which has the
+    /// index from now on.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`]: nothing has changed.
+    pub fn meet(&mut self, luid: u64, index: u16) -> Result<bool, OutOfMemory> {
+        if !self.from_before || index == 0 || index == u16::MAX {
+            return Ok(false);
+        }
+        let Some(before) = self.ifaces.iter().find(|i| i.has_luid(luid)).map(|i| i.index) else { return Ok(false) };
+        self.exchange(before, index);
+        if let Err(why) = self.rebuild() {
+            self.exchange(before, index);
+            return Err(why);
+        }
+        Ok(true)
+    }
+
+    /// Gives whoever has one of two indexes the other.
+    fn exchange(&mut self, a: u16, b: u16) {
+        let other = |index: &mut u16| match *index {
+            i if i == a => *index = b,
+            i if i == b => *index = a,
+            _ => {}
+        };
+        self.ifaces.iter_mut().for_each(|i| other(&mut i.index));
+        self.routes.iter_mut().for_each(|r| other(&mut r.iface));
+    }
+
+    /// Indexes ways anew.
+    fn rebuild(&mut self) -> Result<(), OutOfMemory> {
+        let (ways, slot) = tables(&self.ifaces, &self.routes)?;
+        (self.ways, self.slot) = (ways, slot);
+        if let Some(slot) = slot {
+            self.index(slot);
+        }
+        Ok(())
+    }
+
     /// Sorts ports, indexes ways: of two to one network the lower metric counts, and a network on a link before those.
     fn of(reading: Reading) -> Result<Self, FactsError> {
         let Reading { ifaces, mut routes, mut ports, patterns } = reading;
         pfvm::sort::sort_by(&mut ports, |a, b| a < b);
         let key = |r: &Way| (r.metric, r.iface, r.prefix, r.af, r.addr);
         pfvm::sort::sort_by(&mut routes, |a, b| key(a) < key(b));
-        let links = ifaces.iter().map(|i| i.addresses.len()).fold(0_usize, usize::saturating_add);
-        let count = u32::try_from(links.saturating_add(routes.len())).unwrap_or(u32::MAX);
-        let err = OutOfMemory { what: "ways", count };
-        let mut ways = Tables::new(1, count, 0).ok_or(err)?;
-        let slot = ways.create(false).ok();
-        let mut facts = Self { ifaces, ways, slot, routes, ports, patterns };
+        let (ways, slot) = tables(&ifaces, &routes)?;
+        let mut facts = Self { ifaces, ways, slot, routes, ports, patterns, from_before: false };
         if let Some(slot) = slot {
             facts.index(slot);
         }
@@ -389,6 +456,12 @@ impl HostFacts {
 
     /// All rows, as they would be given again: interfaces with what belongs to them, then ports.
     pub fn rows(&self) -> impl Iterator<Item = FactRow<'_>> {
+        let ports = self.ports.iter().map(|(proto, port)| FactRow::Port { proto: *proto, port: *port });
+        self.lasting().chain(ports)
+    }
+
+    /// The rows that are worth keeping for the next start: interfaces with what belongs to them.
+    pub fn lasting(&self) -> impl Iterator<Item = FactRow<'_>> {
         let patterns = self.patterns.then_some(FactRow::Wildcards).into_iter();
         let ifaces = self.ifaces.iter().flat_map(|i| {
             let head = FactRow::Iface { index: i.index, name: i.name(), flags: i.flags, mtu: i.mtu, mac: i.mac };
@@ -403,9 +476,17 @@ impl HostFacts {
             });
             core::iter::once(head).chain(groups).chain(addresses).chain(routes)
         });
-        let ports = self.ports.iter().map(|(proto, port)| FactRow::Port { proto: *proto, port: *port });
-        patterns.chain(ifaces).chain(ports)
+        patterns.chain(ifaces)
     }
+}
+
+/// Tables for the ways of interfaces and routes, empty.
+fn tables(ifaces: &[Iface], routes: &[Way]) -> Result<(Tables, Option<Slot>), OutOfMemory> {
+    let links = ifaces.iter().map(|i| i.addresses.len()).fold(0_usize, usize::saturating_add);
+    let count = u32::try_from(links.saturating_add(routes.len())).unwrap_or(u32::MAX);
+    let mut ways = Tables::new(1, count, 0).ok_or(OutOfMemory { what: "ways", count })?;
+    let slot = ways.create(false).ok();
+    Ok((ways, slot))
 }
 
 /// What one interface adds to a table that follows it.

@@ -134,6 +134,8 @@ pub struct Filter<P> {
     pub engine: Box<Engine>,
     /// The host's facts.
     pub facts: HostFacts,
+    /// Rises when other interfaces are told than before.
+    pub told: u64,
     /// Time and chance.
     pub platform: P,
     /// Packets of the filter's own.
@@ -243,6 +245,7 @@ impl<P: Platform> Filter<P> {
         Ok(Self {
             engine,
             facts,
+            told: 0,
             platform,
             outbox,
             units: Vec::new(),
@@ -588,13 +591,31 @@ impl<P: Platform> Filter<P> {
             self.facts = old;
             return Err(why);
         }
-        for i in self.facts.ifaces() {
-            // One that has just come is skipped when a name that is skipped means it.
-            if old.iface(i.index).is_none() && self.skips_name(i) {
-                self.engine.ifaces.skip(i.index, true);
+        for at in 0..self.facts.ifaces().len() {
+            if let Some(index) = self.facts.ifaces().get(at).map(|i| i.index).filter(|i| old.iface(*i).is_none()) {
+                self.skip_new(index);
             }
         }
+        if !old.lasting().eq(self.facts.lasting()) {
+            self.told = self.told.saturating_add(1);
+        }
         Ok(old)
+    }
+
+    /// One that has just come is skipped when a name that is skipped means it.
+    fn skip_new(&mut self, index: u16) {
+        if self.facts.iface(index).is_some_and(|i| self.skips_name(i)) {
+            self.engine.ifaces.skip(index, true);
+        }
+    }
+
+    /// An adapter of this LUID is there, under this index. When it is known from before ([`HostFacts::meet`]), rules that
+    /// name it mean it from here on; should memory be short, they do not until facts are told.
+    pub fn meet(&mut self, luid: u64, index: u16) {
+        if self.facts.meet(luid, index) == Ok(true) {
+            let _short = self.bind();
+            self.skip_new(index);
+        }
     }
 
     fn skips_name(&self, iface: &crate::facts::Iface) -> bool {

@@ -1,34 +1,45 @@
-//! The last good rules: what is in force and waits for no confirmation, as bytes that a host keeps for its next start.
+//! The last good rules: what is in force and waits for no confirmation, with the interfaces it is in force on, as bytes that
+//! a host keeps for its next start.
 //!
 //! ```text
-//! 0   8   "PlanBgd" and the format, 1
+//! 0   8   "PlanBgd" and the format, 2
 //! 8  32   SHA-256 of everything from byte 40 on
 //! 40 16   what `Checksum:` shows
-//! 56  4   programs, each: length of path, length of image (4 bytes each), path, image
+//! 56  4   number of programs
+//! 60  4   bytes of the host's facts
+//! 64      programs, each: length of path, length of image (4 bytes each), path, image; then the facts, as rows
 //! ```
-//! Numbers are little-endian. Kept are the programs as they were loaded, in their order; not what was changed by hand since
-//! (addresses of tables, options), states, or the host's facts.
+//! Numbers are little-endian. Kept are the programs as they were loaded, in their order, and of the host's facts those of
+//! interfaces ([`HostFacts::lasting`]; none where they take more than [`MOST_FACTS`]); not what was changed by hand since
+//! (addresses of tables, options), states, or ports in use.
 //!
-//! **Invariant:** bytes that are not whole, not ours, or hold a program that does not verify give no rules at all.
+//! **Invariant:** bytes that are not whole, not ours, hold a program that does not verify or a fact that means nothing give
+//! no rules and no facts at all.
+//! **Invariant:** a kept interface means no adapter before the same one is met ([`Filter::meet`]).
 
 use alloc::vec::Vec;
 
-use pfvm::api::MAX_PATH;
+use pfvm::api::{FactRow, MAX_PATH, encode};
 use pfvm::state::pool::{OutOfMemory, copied, filled, room};
 use sha2::{Digest, Sha256};
 
 use crate::control::add;
-use crate::filter::{By, How, Loading, Refused};
+use crate::facts::{FactsError, HostFacts};
+use crate::filter::{By, Filter, How, Loading, Refused};
 use crate::lock::Lock;
 use crate::platform::Platform;
 
-const MAGIC: [u8; 8] = *b"PlanBgd\x01";
+const MAGIC: [u8; 8] = *b"PlanBgd\x02";
 /// Where what the digest is over begins.
 const BODY: usize = 40;
 /// Where the number of programs stands.
 const COUNT: usize = 56;
-/// Where they begin.
-const PROGRAMS: usize = 60;
+/// Where the length of the facts stands.
+const FACTS: usize = 60;
+/// Where programs begin.
+const PROGRAMS: usize = 64;
+/// Bytes of facts at most.
+pub const MOST_FACTS: usize = 1 << 18;
 /// Bytes at most.
 pub const MOST: usize = 64 << 20;
 /// Programs at most.
@@ -71,6 +82,8 @@ impl From<OutOfMemory> for Unfit {
 pub struct Good {
     /// Generation.
     pub generation: u64,
+    /// Which interfaces were told ([`Filter::told`]).
+    pub told: u64,
     /// The bytes.
     pub bytes: Vec<u8>,
 }
@@ -80,6 +93,8 @@ pub struct Good {
 pub struct Now {
     /// Generation.
     pub generation: u64,
+    /// Which interfaces were told ([`Filter::told`]).
+    pub told: u64,
     /// Whether it waits for its confirmation.
     pub waits: bool,
     /// Who loaded what came last.
@@ -94,25 +109,48 @@ pub fn now<P: Platform, L: Lock<P>>(filter: &L) -> Now {
         let generation = f.generation;
         let last = f.units.iter().find(|u| u.generation == generation);
         let digest = f.engine.main().map_or([0; 32], |main| *main.digest());
-        Now { generation, waits: f.unconfirmed().is_some(), by: last.map_or_else(By::default, |u| u.by), digest }
+        Now {
+            generation,
+            told: f.told,
+            waits: f.unconfirmed().is_some(),
+            by: last.map_or_else(By::default, |u| u.by),
+            digest,
+        }
     })
 }
 
-fn settled<P: Platform, L: Lock<P>>(filter: &L) -> Option<u64> {
-    filter.with(|f| f.unconfirmed().is_none().then_some(f.generation))
+/// Generation and facts in force, where nothing waits for a confirmation.
+fn settled<P: Platform, L: Lock<P>>(filter: &L) -> Option<(u64, u64)> {
+    filter.with(|f| f.unconfirmed().is_none().then_some((f.generation, f.told)))
+}
+
+/// Writes facts, interfaces numbered anew; gives their length, 0 when they do not fit.
+fn put_facts<P: Platform>(f: &Filter<P>, into: &mut [u8]) -> usize {
+    let (mut end, mut number) = (0_usize, 0_u16);
+    for mut row in f.facts.lasting() {
+        if let FactRow::Iface { index, .. } = &mut row {
+            number = number.saturating_add(1);
+            *index = number;
+        }
+        match into.get_mut(end..).map(|rest| encode(&row, rest)) {
+            Some(Ok(length)) => end = end.saturating_add(length),
+            _ => return 0,
+        }
+    }
+    end
 }
 
 /// Collects what is in force; `None` when it waits for its confirmation, or another load was faster.
 ///
-/// The lock is held for one program at a time.
+/// The lock is held for one program, or the facts, at a time.
 ///
 /// # Errors
 /// [`OutOfMemory`].
 pub fn collect<P: Platform, L: Lock<P>>(filter: &L) -> Result<Option<Good>, OutOfMemory> {
-    let Some(generation) = settled(filter) else { return Ok(None) };
+    let Some(now @ (generation, told)) = settled(filter) else { return Ok(None) };
     let (checksum, length) = filter.with(|f| {
         let programs = f.units.iter().map(|u| u.path.len().saturating_add(u.image.len()).saturating_add(8));
-        (f.checksum, programs.fold(PROGRAMS, usize::saturating_add))
+        (f.checksum, programs.fold(PROGRAMS.saturating_add(MOST_FACTS), usize::saturating_add))
     });
     let mut bytes = filled("the last good rules", u32::try_from(length).unwrap_or(u32::MAX), 0_u8)?;
     let (mut count, mut end) = (0_u32, PROGRAMS);
@@ -135,14 +173,18 @@ pub fn collect<P: Platform, L: Lock<P>>(filter: &L) -> Result<Option<Good>, OutO
             break;
         }
     }
-    if settled(filter) != Some(generation) || end > bytes.len() {
+    let most = bytes.len().min(end.saturating_add(MOST_FACTS));
+    let facts = bytes.get_mut(end..most).map_or(0, |to| filter.with(|f| put_facts(f, to)));
+    end = end.saturating_add(facts);
+    if settled(filter) != Some(now) || end > bytes.len() {
         return Ok(None);
     }
     bytes.truncate(end);
     put(&mut bytes, COUNT, &count.to_le_bytes());
+    put(&mut bytes, FACTS, &u32::try_from(facts).unwrap_or(0).to_le_bytes());
     let sum: [u8; 32] = Sha256::digest(bytes.get(BODY..).unwrap_or_default()).into();
     put(&mut bytes, 8, &sum);
-    Ok(Some(Good { generation, bytes }))
+    Ok(Some(Good { generation, told, bytes }))
 }
 
 /// Writes bytes to a place, if they end within.
@@ -165,11 +207,22 @@ fn number(rest: &mut &[u8]) -> Result<u32, Unfit> {
     Ok(u32::from_le_bytes(*taken))
 }
 
-/// The programs that bytes hold, verified, and what `Checksum:` shows.
+/// What bytes hold, verified.
+#[derive(Debug)]
+pub struct Kept {
+    /// Programs in their order.
+    pub programs: Vec<Loading>,
+    /// What `Checksum:` shows.
+    pub checksum: [u8; 16],
+    /// Interfaces, none of them met yet.
+    pub facts: HostFacts,
+}
+
+/// Reads and verifies bytes.
 ///
 /// # Errors
 /// [`Unfit`].
-pub fn read(bytes: &[u8], budget: u32) -> Result<(Vec<Loading>, [u8; 16]), Unfit> {
+pub fn read(bytes: &[u8], budget: u32) -> Result<Kept, Unfit> {
     if bytes.len() > MOST {
         return Err(Unfit::Damaged);
     }
@@ -182,14 +235,14 @@ pub fn read(bytes: &[u8], budget: u32) -> Result<(Vec<Loading>, [u8; 16]), Unfit
         return Err(Unfit::Damaged);
     }
     let checksum = <[u8; 16]>::try_from(take(&mut rest, 16)?).map_err(|_| Unfit::Damaged)?;
-    let count = number(&mut rest)?;
-    if count > MOST_PROGRAMS {
+    let of = |n: u32| usize::try_from(n).map_err(|_| Unfit::Damaged);
+    let (count, facts) = (number(&mut rest)?, of(number(&mut rest)?)?);
+    if count > MOST_PROGRAMS || facts > MOST_FACTS {
         return Err(Unfit::Damaged);
     }
     let mut programs: Vec<Loading> = room("programs", count)?;
     for _ in 0..count {
         let lengths = (number(&mut rest)?, number(&mut rest)?);
-        let of = |n: u32| usize::try_from(n).map_err(|_| Unfit::Damaged);
         let path = take(&mut rest, of(lengths.0)?)?;
         let image = take(&mut rest, of(lengths.1)?)?;
         if path.len() > MAX_PATH || programs.len() >= programs.capacity() {
@@ -198,20 +251,33 @@ pub fn read(bytes: &[u8], budget: u32) -> Result<(Vec<Loading>, [u8; 16]), Unfit
         let copy = |bytes| copied("the last good rules", bytes);
         add(&mut programs, (copy(path)?, copy(image)?), budget, By::default()).map_err(|_| Unfit::Program)?;
     }
-    if rest.is_empty() { Ok((programs, checksum)) } else { Err(Unfit::Damaged) }
+    if rest.len() != facts {
+        return Err(Unfit::Damaged);
+    }
+    let facts = HostFacts::read_from_before(rest).map_err(|why| match why {
+        FactsError::Memory(why) => why.into(),
+        FactsError::Row { .. } => Unfit::Damaged,
+    })?;
+    Ok(Kept { programs, checksum, facts })
 }
 
-/// Loads what bytes hold into a filter without rules; gives the generation, which stays 0 when there were none. The bytes
+/// Loads what bytes hold into a filter without rules and facts; gives the generation, which stays 0 when there were none. The bytes
 /// are read and verified with nothing locked.
 ///
 /// # Errors
 /// [`Unfit`]: nothing has changed.
 pub fn load<P: Platform, L: Lock<P>>(filter: &L, bytes: &[u8], budget: u32) -> Result<u64, Unfit> {
-    let (programs, checksum) = read(bytes, budget)?;
+    let Kept { programs, checksum, facts } = read(bytes, budget)?;
     if programs.is_empty() {
         return Ok(filter.with(|f| f.generation));
     }
+    let before = filter.with(|f| f.set_facts(facts)).map_err(|why| Unfit::Refused(why.into()))?;
     let how = How { checksum: Some(checksum), ..How::default() };
-    let (generation, _none) = filter.with(|f| f.load(programs, how)).map_err(Unfit::Refused)?;
-    Ok(generation)
+    match filter.with(|f| f.load(programs, how)) {
+        Ok((generation, _none)) => Ok(generation),
+        Err(why) => {
+            let _kept = filter.with(|f| f.set_facts(before));
+            Err(Unfit::Refused(why))
+        }
+    }
 }

@@ -16,6 +16,10 @@ pub struct Script {
     pub full: bool,
     /// Ports that are attached.
     pub ports: Vec<PortId>,
+    /// The time.
+    pub now: u64,
+    /// Frames that may wait at once, where not any number may.
+    pub may_wait: Option<u32>,
 }
 
 /// On as it is.
@@ -32,6 +36,8 @@ pub const SHORTER: u8 = 4;
 pub const ELSEWHERE: u8 = 5;
 /// Straight on twice, through the sink.
 pub const SENT_TWICE: u8 = 6;
+/// On as it is, as many milliseconds later as the second byte says. Not among the kinds that are counted.
+pub const LATER: u8 = 8;
 /// How many kinds there are.
 pub const KINDS: u8 = 7;
 
@@ -80,6 +86,7 @@ impl Judge for Script {
                 lent.window[lent.head] = 77;
                 going.len = going.len.min(5);
             }
+            LATER => going.delay = lent.window.get(lent.head + 1).copied().unwrap_or(0).into(),
             ELSEWHERE => (going.exit, going.offload) = (Exit::Wire(PortId(1)), Offload::default()),
             SENT_TWICE => {
                 let all: Vec<&[u8]> =
@@ -92,6 +99,14 @@ impl Judge for Script {
             _ => return Fate::Drop(Why::Filter),
         }
         Fate::Pass(going)
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.now
+    }
+
+    fn may_wait(&self) -> u32 {
+        self.may_wait.unwrap_or(u32::MAX)
     }
 
     fn tick<S: Sink>(&mut self, sink: &mut S) {

@@ -91,6 +91,8 @@ pub struct World {
     fail: Option<usize>,
     /// Allocations asked for.
     pub asked: usize,
+    /// In how many milliseconds the driver asked last to be woken.
+    pub woken: Option<u64>,
     /// What a request answers at once, when not `PENDING`.
     pub immediate: Option<Status>,
 }
@@ -409,6 +411,10 @@ impl Supplies for Mock {
         let _side = Side::mock();
         assert_eq!(self.world().memory.remove(&at.addr()), Some(length), "no such memory");
         sys::free_memory(at, length);
+    }
+
+    fn wake(&self, ms: u64) {
+        self.world().woken = Some(ms);
     }
 
     fn copy_send_info(&self, to: &mut List, from: &List) {

@@ -2,14 +2,14 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use ndismock::script::{DROP, KINDS, LONGER, PASS, REWRITE, SENT_TWICE, SHORTER, Script, becomes};
+use ndismock::script::{DROP, ELSEWHERE, KINDS, LATER, LONGER, PASS, REWRITE, SENT_TWICE, SHORTER, Script, becomes};
 use ndismock::sys;
 use ndismock::world::{Event, Mock, Place, Whose};
 use pfndis::frames::Supply;
 use pfndis::judge::Adapter;
 use pfndis::module::{Driver, Module};
-use pfndis::sys::code::{PAUSED, PENDING, SEND_ABORTED, SUCCESS};
-use pfndis::sys::layout::Handle;
+use pfndis::sys::code::{FAILURE, PAUSED, PENDING, SEND_ABORTED, SUCCESS};
+use pfndis::sys::layout::{Handle, NetBufferList};
 use pfndis::sys::list::Chain;
 use pfndis::sys::modules::Ref;
 use proptest::prelude::*;
@@ -373,5 +373,156 @@ fn an_empty_chain_is_nothing() {
     a.get().send(Chain::new(), 0, 0);
     a.get().receive(Chain::new(), 0, 0);
     assert_eq!(driver.os.events(), [] as [Event; 0]);
+    end(driver, &[a, b]);
+}
+
+/// A list of one frame that waits so many milliseconds, and says so with its third byte.
+fn later(driver: &Filter, whose: Whose, delay: u8, mark: u8) -> *mut NetBufferList {
+    driver.os.list(whose, &[(vec![LATER, delay, mark, 0, 0, 0], vec![], 0)])
+}
+
+/// The marks of frames that went a way, in order.
+fn marks(events: &[Event], down: bool, by: Handle) -> Vec<u8> {
+    went(events, down, by).iter().map(|f| f[2]).collect()
+}
+
+/// So many milliseconds pass; when the driver asked to be woken by then, it is.
+fn pass(driver: &Filter, ms: u64) -> Vec<Event> {
+    driver.core.with(&driver.os, |core| core.judge.now += ms);
+    let due = driver.os.world().woken.take_if(|asked| *asked <= ms);
+    if due.is_some() {
+        driver.wake();
+    }
+    driver.os.events()
+}
+
+#[test]
+fn frames_wait_for_their_time_and_leave_in_its_order() {
+    let (driver, a, b) = running(SMALL);
+    let sent = [(30, 1), (10, 2), (10, 3)].map(|(delay, mark)| later(&driver, Whose::Protocol, delay, mark));
+    a.get().send(sys::chain(&sent), 0, 0);
+    let came = later(&driver, Whose::Miniport, 20, 4);
+    b.get().receive(sys::chain(&[came]), 0, 0);
+    // Whoever sent or received them has their lists back at once: what waits are copies.
+    let events = driver.os.events();
+    for list in sent {
+        assert!(events.contains(&Event::Completed(list.addr(), SUCCESS)), "{events:?}");
+    }
+    assert!(events.contains(&Event::Returned(came.addr())));
+    assert_eq!((marks(&events, true, handle(0xa0)), driver.os.at(Place::Below).len()), (vec![], 0));
+    assert_eq!(driver.os.world().woken, Some(10), "the first of them is due in ten milliseconds");
+    assert_eq!(marks(&pass(&driver, 10), true, handle(0xa0)), [2, 3]);
+    let events = pass(&driver, 10);
+    assert_eq!((marks(&events, false, handle(0xb0)), marks(&events, true, handle(0xa0))), (vec![4], vec![]));
+    assert_eq!(marks(&pass(&driver, 10), true, handle(0xa0)), [1]);
+    assert_eq!(driver.os.world().woken, None, "nothing is left to be woken for");
+    end(driver, &[a, b]);
+}
+
+#[test]
+fn what_waits_is_gone_with_a_pause() {
+    let (driver, a, b) = running(SMALL);
+    let sent: Vec<_> = (0..5).map(|mark| later(&driver, Whose::Protocol, 50, mark)).collect();
+    a.get().send(sys::chain(&sent), 0, 0);
+    assert_eq!((a.get().gate.under_way(), a.get().frames_in()), (5, (59, 8)));
+    assert_eq!(a.get().pause(), SUCCESS, "nothing is out: the pause is over at once");
+    assert_eq!((a.get().gate.under_way(), a.get().frames_in()), (0, (64, 8)));
+    assert_eq!(marks(&pass(&driver, 50), true, handle(0xa0)), []);
+    assert_eq!(a.get().restart(1500), SUCCESS);
+    a.get().send(sys::chain(&[later(&driver, Whose::Protocol, 5, 9)]), 0, 0);
+    assert_eq!(marks(&pass(&driver, 5), true, handle(0xa0)), [9]);
+    end(driver, &[a, b]);
+}
+
+#[test]
+fn no_more_wait_than_may() {
+    let (driver, a, b) = running(SMALL);
+    let send = |n: u8| {
+        let lists: Vec<_> = (0..n).map(|mark| later(&driver, Whose::Protocol, 5, mark)).collect();
+        a.get().send(sys::chain(&lists), 0, 0);
+        let refused = driver.os.events();
+        refused.iter().filter(|e| matches!(e, Event::Completed(_, SEND_ABORTED))).count()
+    };
+    // Half of a module's frames, so that rewritten packets find some.
+    assert_eq!((send(40), a.get().frames_in()), (8, (32, 8)));
+    assert_eq!(marks(&pass(&driver, 5), true, handle(0xa0)).len(), 32);
+    drain(&driver, &[a, b]);
+    driver.os.events();
+    // `set limit pktdelay_pkts`.
+    driver.core.with(&driver.os, |core| core.judge.may_wait = Some(3));
+    assert_eq!((send(4), a.get().frames_in()), (1, (61, 8)));
+    assert_eq!(marks(&pass(&driver, 5), true, handle(0xa0)), [0, 1, 2]);
+    assert_eq!(send(3), 0, "those that left make room");
+    end(driver, &[a, b]);
+}
+
+#[test]
+fn frames_that_wait_meet_pauses_from_other_threads() {
+    let (driver, a, b) = running(SMALL);
+    let stop = AtomicUsize::new(0);
+    std::thread::scope(|s| {
+        for _ in 0..2 {
+            s.spawn(|| {
+                for _ in 0..300 {
+                    let lists = [1, 2].map(|delay| later(&driver, Whose::Protocol, delay, 0));
+                    a.get().send(sys::chain(&lists), 0, 0);
+                }
+            });
+        }
+        s.spawn(|| {
+            while stop.load(Ordering::SeqCst) == 0 {
+                driver.core.with(&driver.os, |core| core.judge.now += 1);
+                driver.wake();
+                drain(&driver, &[a]);
+            }
+        });
+        for _ in 0..50 {
+            if a.get().pause() == PENDING {
+                while !a.get().gate.is_paused() {
+                    std::thread::yield_now();
+                }
+            }
+            assert_eq!((a.get().gate.under_way(), a.get().frames_in()), (0, (64, 8)));
+            assert_eq!(a.get().restart(1500), SUCCESS);
+            std::thread::yield_now();
+        }
+        stop.store(1, Ordering::SeqCst);
+    });
+    end(driver, &[a, b]);
+}
+
+#[test]
+fn a_module_that_is_not_paused_is_not_begun_and_not_freed() {
+    let (driver, a, b) = running(SMALL);
+    assert_eq!(a.get().restart(1500), FAILURE, "it runs");
+    a.get().send(
+        sys::chain(&[driver.os.list(Whose::Protocol, &[(vec![PASS; 60], vec![], 0), (vec![REWRITE; 60], vec![], 0)])]),
+        0,
+        0,
+    );
+    assert_eq!(a.get().pause(), PENDING);
+    assert_eq!((a.get().pause(), a.get().restart(1500)), (FAILURE, FAILURE), "it pauses still");
+    driver.detach(a);
+    assert!(a.get().gate.under_way() > 0, "what is out still finds its module");
+    drain(&driver, &[a, b]);
+    assert!(a.get().gate.is_paused());
+    end(driver, &[b, a]);
+}
+
+#[test]
+fn a_tag_beside_a_frame_goes_with_its_copy() {
+    let (driver, a, b) = running(SMALL);
+    // VLAN 5 with priority 3, and two bits of another's.
+    let tag = 5 << 4 | 3 | 3 << 16;
+    for kind in [REWRITE, ELSEWHERE] {
+        let list = driver.os.list(Whose::Protocol, &[(vec![kind; 60], vec![], 0)]);
+        sys::set_info(list, 4, tag);
+        a.get().send(sys::chain(&[list]), 0, 0);
+        let copy = sys::info(driver.os.at(Place::Below)[0]);
+        // Out of another adapter it is a frame of no VLAN.
+        assert_eq!(copy[4], if kind == REWRITE { tag } else { 0 });
+        drain(&driver, &[a, b]);
+        drain(&driver, &[a, b]);
+    }
     end(driver, &[a, b]);
 }

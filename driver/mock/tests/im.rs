@@ -29,12 +29,14 @@ const PASS: u8 = 0;
 const DROP: u8 = 1;
 const REWRITE: u8 = 2;
 const TWICE: u8 = 3;
+const LATER: u8 = 4;
 
 /// Decides by a frame's first byte.
 #[derive(Debug, Default)]
 struct Script {
     attached: Vec<judge::Adapter>,
     made: Vec<Vec<u8>>,
+    now: u64,
 }
 
 impl Judge for Script {
@@ -62,6 +64,7 @@ impl Judge for Script {
                 lent.window[lent.head + 1] ^= 0xff;
                 Fate::Pass(going)
             }
+            LATER => Fate::Pass(Going { delay: 20, ..going }),
             TWICE => {
                 let all: Vec<&[u8]> =
                     std::iter::once(&lent.window[lent.head..]).chain(lent.rest.iter().copied()).collect();
@@ -70,6 +73,14 @@ impl Judge for Script {
             }
             _ => Fate::Drop(Why::Filter),
         }
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.now
+    }
+
+    fn may_wait(&self) -> u32 {
+        u32::MAX
     }
 
     fn tick<S: Sink>(&mut self, sink: &mut S) {
@@ -712,4 +723,31 @@ fn threads_send_receive_return_and_pause() {
         rig.nt().events();
         rig.end(adapter);
     }
+}
+
+#[test]
+fn frames_that_wait_leave_by_binding_and_miniport_or_with_the_pause() {
+    let mut rig = Rig::new(SMALL);
+    let adapter = rig.run();
+    let late = |rig: &Rig, whose| rig.nt().list(whose, &[vec![LATER; 60]]);
+    let wake = |rig: &Rig| {
+        rig.driver.core.with(&rig.driver.os, |core| core.judge.now += 20);
+        assert_eq!(rig.nt().world().woken.take(), Some(20));
+        rig.driver.wake();
+    };
+    adapter.get().send(sys::chain(&[late(&rig, Whose::Stack)]), 0, 0);
+    adapter.get().receive(sys::chain(&[late(&rig, Whose::Card)]), 0, 0);
+    let events = rig.nt().events();
+    assert_eq!((frames_of(&events, false), frames_of(&events, true)), (vec![], vec![]));
+    wake(&rig);
+    let events = rig.nt().events();
+    assert_eq!((frames_of(&events, false).len(), frames_of(&events, true).len()), (1, 1));
+    rig.drain(adapter);
+    // The miniport pauses at once, though a frame waits: it is gone.
+    adapter.get().send(sys::chain(&[late(&rig, Whose::Stack)]), 0, 0);
+    rig.nt().events();
+    assert_eq!(adapter.get().pause(), SUCCESS);
+    wake(&rig);
+    assert_eq!(rig.nt().events(), []);
+    rig.end(adapter);
 }

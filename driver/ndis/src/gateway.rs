@@ -96,7 +96,9 @@ fn iface(if_index: u32) -> u16 {
 impl<P: Platform + Send> Judge for Gateway<P> {
     fn attach(&mut self, adapter: &Adapter) -> Option<PortId> {
         let port = Port::new(iface(adapter.if_index), adapter.mac, adapter.mtu, Behind::Stack);
-        self.edge.ports.add(port).ok()
+        let port = self.edge.ports.add(port).ok()?;
+        self.filter.meet(adapter.luid, iface(adapter.if_index));
+        Some(port)
     }
 
     fn restarted(&mut self, port: PortId, mtu: u32) {
@@ -135,6 +137,14 @@ impl<P: Platform + Send> Judge for Gateway<P> {
         };
         self.ask(now, sink);
         fate
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.filter.platform.now_ms()
+    }
+
+    fn may_wait(&self) -> u32 {
+        self.filter.engine.options.limits.pktdelay_pkts
     }
 
     fn tick<S: Sink>(&mut self, sink: &mut S) {

@@ -32,6 +32,10 @@ pub trait Judge: Send {
     fn detach(&mut self, port: PortId);
     /// What becomes of a frame; frames other than it go to the sink.
     fn frame<S: Sink>(&mut self, entry: Entry, lent: Lent<'_>, offload: Offload, sink: &mut S) -> Fate;
+    /// Milliseconds since some fixed point.
+    fn now_ms(&self) -> u64;
+    /// Frames that may wait for their time at once (`set limit pktdelay_pkts`).
+    fn may_wait(&self) -> u32;
     /// Some time has passed: a bounded piece of what is to be done then.
     fn tick<S: Sink>(&mut self, sink: &mut S);
 }

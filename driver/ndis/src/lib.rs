@@ -19,6 +19,7 @@ pub mod frames;
 pub mod gateway;
 pub mod im;
 pub mod judge;
+pub mod later;
 pub mod message;
 pub mod module;
 pub mod offload;

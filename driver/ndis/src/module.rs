@@ -7,11 +7,14 @@
 //! Locks: the driver's, then a module's free list. None is held while NDIS is called. IRQL: data handlers at most
 //! `DISPATCH_LEVEL`, attach, detach, pause and restart `PASSIVE_LEVEL`.
 
+use core::sync::atomic::{AtomicU32, Ordering};
+
 use pfdriver::edge::port::{PortId, Side};
 use pfdriver::life::{Gate, Pause, Stay};
 
 use crate::frames::{Frames, Supply};
 use crate::judge::{Adapter, Judge};
+use crate::later::Later;
 use crate::os::{Events, Os};
 use crate::pass::{BATCH, Batch, Bench, Staging};
 use crate::sys::code::{
@@ -44,6 +47,10 @@ pub struct Driver<O: Os + 'static, J: Judge + 'static> {
     /// Everything else.
     pub core: Locked<Core<O, J>>,
     supply: Supply,
+    /// Frames that wait for their time, of all modules.
+    waiting: AtomicU32,
+    /// When the first of them is due, `u64::MAX` when nobody asked to be woken.
+    due: Locked<u64>,
 }
 
 /// A module.
@@ -56,6 +63,7 @@ pub struct Module<O: Os + 'static, J: Judge + 'static> {
     /// What keeps it from pausing.
     pub gate: Gate,
     pub(crate) frames: Frames,
+    later: Later,
 }
 
 impl<O: Os, J: Judge> Driver<O, J> {
@@ -64,7 +72,13 @@ impl<O: Os, J: Judge> Driver<O, J> {
     #[inline(never)]
     pub fn new(os: O, judge: J, supply: Supply) -> Option<Self> {
         let bench = Bench::new()?;
-        Some(Self { os, core: Locked::new(Core { judge, bench, modules: [const { None }; MODULES] }), supply })
+        Some(Self {
+            os,
+            core: Locked::new(Core { judge, bench, modules: [const { None }; MODULES] }),
+            supply,
+            waiting: AtomicU32::new(0),
+            due: Locked::new(u64::MAX),
+        })
     }
 
     /// `FilterAttach`: makes a module, Paused. What is returned is its context; it ends with [`Driver::detach`].
@@ -74,12 +88,13 @@ impl<O: Os, J: Judge> Driver<O, J> {
     #[inline(never)]
     pub fn attach(&self, handle: Handle, adapter: Adapter) -> Result<Ref<Module<O, J>>, Status> {
         let frames = Frames::new(&self.os, handle, self.supply).ok_or(RESOURCES)?;
-        let port = self.core.with(&self.os, |core| core.judge.attach(&adapter));
-        let Some(port) = port else {
+        let later = Later::new(self.supply.small / 2);
+        let port = later.as_ref().and_then(|_| self.core.with(&self.os, |core| core.judge.attach(&adapter)));
+        let (Some(port), Some(later)) = (port, later) else {
             frames.free(&self.os);
             return Err(RESOURCES);
         };
-        let module = Module { driver: Ref::of(self), handle, port, adapter, gate: Gate::default(), frames };
+        let module = Module { driver: Ref::of(self), handle, port, adapter, gate: Gate::default(), frames, later };
         let owned = match Owned::new(&self.os, module) {
             Ok(owned) => owned,
             Err(module) => {
@@ -134,6 +149,64 @@ impl<O: Os, J: Judge> Driver<O, J> {
         Self::flush(&self.os, staged);
     }
 
+    /// The time of a frame that waits has come ([`crate::os::Supplies::wake`]).
+    pub fn wake(&self) {
+        let mut staged = Chain::new();
+        self.due.with(&self.os, |due| *due = u64::MAX);
+        let (now, next) = self.core.with(&self.os, |core| {
+            let now = core.judge.now_ms();
+            let modules = core.modules.iter().flatten();
+            let dues = modules.map(|m| m.get().later.take(&self.os, now, &mut staged));
+            (now, dues.fold(u64::MAX, u64::min))
+        });
+        self.waiting.fetch_sub(staged.len(), Ordering::AcqRel);
+        Self::flush(&self.os, staged);
+        self.wake_at(now, next);
+    }
+
+    /// Asks to be woken, unless that was asked for earlier.
+    fn wake_at(&self, now: u64, due: u64) {
+        self.due.with(&self.os, |first| {
+            if due < *first {
+                *first = due;
+                self.os.wake(due.saturating_sub(now).max(1));
+            }
+        });
+    }
+
+    /// Whether another frame may wait.
+    pub(crate) fn may_wait(&self, judge: &J) -> bool {
+        self.waiting.load(Ordering::Acquire) < judge.may_wait()
+    }
+
+    /// Lets a frame of our own that names its module wait so many milliseconds. With the lock held.
+    ///
+    /// # Errors
+    /// The frame, when it cannot.
+    pub(crate) fn wait(&self, judge: &J, delay: u16, list: List) -> Result<(), List> {
+        let now = judge.now_ms();
+        let due = now.saturating_add(delay.into());
+        let (module, _) = slots::way::<Module<O, J>>(&list);
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        let put = module.get().later.put(&self.os, due, list);
+        match &put {
+            Ok(()) => self.wake_at(now, due),
+            Err(_) => {
+                self.waiting.fetch_sub(1, Ordering::AcqRel);
+            }
+        }
+        put
+    }
+
+    /// Takes frames of our own that name their module home, unsent.
+    fn spend(mut spent: Chain) {
+        while let Some(list) = spent.pop() {
+            let (module, _) = slots::way::<Module<O, J>>(&list);
+            module.get().frames.put(module.get().os(), list);
+            module.get().back(1);
+        }
+    }
+
     /// Sends frames of our own that name their module.
     #[inline(never)]
     fn flush(os: &O, mut staged: Chain) {
@@ -152,7 +225,7 @@ impl<O: Os, J: Judge> Driver<O, J> {
 }
 
 impl<O: Os, J: Judge> Module<O, J> {
-    fn driver(&self) -> &Driver<O, J> {
+    pub(crate) fn driver(&self) -> &Driver<O, J> {
         self.driver.get()
     }
 
@@ -184,11 +257,18 @@ impl<O: Os, J: Judge> Module<O, J> {
     /// `FilterRestart`, of a module that is Paused.
     pub fn restart(&self, mtu: u32) -> Status {
         self.driver().core.with(self.os(), |core| core.judge.restarted(self.port, mtu));
-        if self.gate.open() { SUCCESS } else { FAILURE }
+        if !self.gate.open() {
+            return FAILURE;
+        }
+        self.later.open(self.os());
+        SUCCESS
     }
 
-    /// `FilterPause`, of a module that is Running: either done now, or `NdisFPauseComplete` comes when the last frame of our own is back.
+    /// `FilterPause`, of a module that is Running. Frames that wait for their time are dropped: either done now, or `NdisFPauseComplete` comes when the last frame of our own is back.
     pub fn pause(&self) -> Status {
+        let spent = self.later.close(self.os());
+        self.driver().waiting.fetch_sub(spent.len(), Ordering::AcqRel);
+        Driver::<O, J>::spend(spent);
         match self.gate.pause() {
             Pause::Done => SUCCESS,
             Pause::Waiting => PENDING,
@@ -225,7 +305,8 @@ impl<O: Os, J: Judge> Module<O, J> {
                 }
             });
             carry_out(self.os(), batch.through, batch.back);
-            Driver::<O, J>::flush(self.os(), batch.staged);
+            Driver::<O, J>::flush(self.os(), batch.aside.staged);
+            Driver::<O, J>::spend(batch.aside.spent);
         }
     }
 
@@ -295,7 +376,8 @@ impl<O: Os, J: Judge> Module<O, J> {
                 let own = flags & !(RECEIVE_RESOURCES | RECEIVE_CHAIN_FACTS);
                 self.os().indicate(self.handle, copies, port, own);
             }
-            Driver::<O, J>::flush(self.os(), batch.staged);
+            Driver::<O, J>::flush(self.os(), batch.aside.staged);
+            Driver::<O, J>::spend(batch.aside.spent);
         }
         // The miniport has all of them, in the order they came in.
         let _first = whole.into_raw();

@@ -12,6 +12,8 @@
 //!
 //! What leaves by another way than its card's, or in the other family, the edge finishes: then nothing is asked for.
 //!
+//! An 802.1Q tag that travels beside the frame is [`Offload::tag`], both ways.
+//!
 //! Positions count from the frame's first byte, as everywhere at the edge.
 
 use pfdriver::edge::offload::Offload;
@@ -46,6 +48,22 @@ fn narrow(n: usize) -> u16 {
     u16::try_from(n).unwrap_or(u16::MAX)
 }
 
+/// `NDIS_NET_BUFFER_LIST_8021Q_INFO`: the tag beside a list's frames, as 802.1Q lays out its control information. `None`
+/// for VLAN 0 without a priority, which is no tag.
+fn tag(list: &List) -> Option<u16> {
+    let beside = list.info(info::VLAN);
+    let (prio, eligible, vlan) = (beside & 7, beside >> 3 & 1, beside >> 4 & 0x0FFF);
+    let control = u16::try_from(prio << 13 | eligible << 12 | vlan).unwrap_or(0);
+    (control != 0).then_some(control)
+}
+
+/// Puts a tag beside a copy's frame, or takes it away; what else stands there stays.
+pub fn set_tag(list: &mut List, tag: Option<u16>) {
+    let control = usize::from(tag.unwrap_or(0));
+    let beside = control >> 13 & 7 | (control >> 12 & 1) << 3 | (control & 0x0FFF) << 4;
+    list.set_info(info::VLAN, list.info(info::VLAN) & !0xFFFF | beside);
+}
+
 /// What a list on its way down says.
 #[must_use]
 pub fn of_send(list: &List) -> Offload {
@@ -67,7 +85,7 @@ pub fn of_send(list: &List) -> Offload {
     if segments != Segments::One {
         meta = PktMeta { l4: Checksum::Partial, ip: Checksum::Partial, segments, length_outside: true };
     }
-    Offload { meta, ..Offload::default() }
+    Offload { meta, tag: tag(list), ..Offload::default() }
 }
 
 /// What a list on its way up says.
@@ -93,7 +111,7 @@ pub fn of_receive(list: &List) -> Offload {
     } else {
         Checksum::Complete
     };
-    Offload { meta: PktMeta { l4, ip, ..PktMeta::default() }, ..Offload::default() }
+    Offload { meta: PktMeta { l4, ip, ..PktMeta::default() }, tag: tag(list), ..Offload::default() }
 }
 
 /// What a received frame was joined of.

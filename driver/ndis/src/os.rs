@@ -29,6 +29,9 @@ pub trait Supplies: Levels + Maps + Sync {
     fn new_memory(&self, length: usize) -> *mut u8;
     /// Gives it back.
     fn free_memory(&self, at: *mut u8, length: usize);
+    /// Has [`crate::module::Driver::wake`] called in so many milliseconds, instead of when it was asked for before. May be
+    /// called with locks held.
+    fn wake(&self, ms: u64);
     /// `NdisCopySendNetBufferListInfo`.
     fn copy_send_info(&self, to: &mut List, from: &List);
     /// `NdisCopyReceiveNetBufferListInfo`.

@@ -18,6 +18,7 @@ use crate::judge::Judge;
 use crate::module::{Core, Module};
 use crate::offload::{self, Joined};
 use crate::os::Os;
+use crate::sys::code::{SEND_ABORTED, SUCCESS, Status};
 use crate::sys::list::{Chain, Frame, List};
 use crate::sys::slots;
 
@@ -60,8 +61,17 @@ pub struct Batch {
     pub through: Chain,
     /// Back to where they came from.
     pub back: Chain,
-    /// Elsewhere: copies of our own, each naming its module and direction.
+    /// Frames of our own besides.
+    pub aside: Aside,
+}
+
+/// Frames of our own that do not take the place of a list, each naming its module and direction.
+#[derive(Debug, Default)]
+pub struct Aside {
+    /// To be sent.
     pub staged: Chain,
+    /// To go home: they were to wait, and could not.
+    pub spent: Chain,
 }
 
 /// What becomes of one frame.
@@ -72,6 +82,8 @@ enum Verdict {
     Copy(List),
     /// Not on.
     Gone,
+    /// On as a copy, when its time has come.
+    Later,
 }
 
 /// Takes frames for elsewhere, with the lock held.
@@ -97,7 +109,8 @@ impl<O: Os, J: Judge> Sink for Staging<'_, O, J> {
         if owes(&offload.meta) || !(sound || up) {
             return false;
         }
-        let Some(list) = module.own(self.os, parts) else { return false };
+        let Some(mut list) = module.own(self.os, parts) else { return false };
+        offload::set_tag(&mut list, offload.tag);
         slots::set_way(&list, module.address(), up);
         self.staged.push(list);
         true
@@ -220,9 +233,9 @@ impl<O: Os, J: Judge> Module<O, J> {
     /// Decides about one list.
     pub(crate) fn one(&self, core: &mut Core<O, J>, side: Side, list: List, batch: &mut Batch) {
         let mut made = Chain::new();
-        let mut others = 0_usize;
+        let (mut others, mut later) = (0_usize, 0_usize);
         for (n, frame) in list.frames().enumerate() {
-            match self.frame(core, side, &list, &frame, &mut batch.staged) {
+            match self.frame(core, side, &list, &frame, &mut batch.aside) {
                 Verdict::Plain if others == 0 => {}
                 Verdict::Plain => self.as_it_is(core, side, &list, &frame, &mut made),
                 verdict => {
@@ -233,8 +246,10 @@ impl<O: Os, J: Judge> Module<O, J> {
                         }
                     }
                     others = others.saturating_add(1);
-                    if let Verdict::Copy(copy) = verdict {
-                        made.push(copy);
+                    match verdict {
+                        Verdict::Copy(copy) => made.push(copy),
+                        Verdict::Later => later = later.saturating_add(1),
+                        Verdict::Plain | Verdict::Gone => {}
                     }
                 }
             }
@@ -242,14 +257,15 @@ impl<O: Os, J: Judge> Module<O, J> {
         if others == 0 {
             return batch.through.push(list);
         }
-        self.replaced(side, list, made, batch);
+        let status = if later == 0 { SEND_ABORTED } else { SUCCESS };
+        self.replaced(side, list, made, status, batch);
     }
 
-    /// The list does not go on itself: its copies do.
+    /// The list does not go on itself: its copies do. Where none does now, `status` says what became of its frames.
     #[inline(never)]
-    fn replaced(&self, side: Side, mut list: List, mut made: Chain, batch: &mut Batch) {
+    fn replaced(&self, side: Side, mut list: List, mut made: Chain, status: Status, batch: &mut Batch) {
         if side == Side::Stack && !made.is_empty() {
-            list.set_status(crate::sys::code::SUCCESS);
+            list.set_status(SUCCESS);
             list.set_children(i32::try_from(made.len()).unwrap_or(i32::MAX));
             let parent = list.into_raw();
             while let Some(copy) = made.pop() {
@@ -259,7 +275,7 @@ impl<O: Os, J: Judge> Module<O, J> {
             return;
         }
         if side == Side::Stack {
-            list.set_status(crate::sys::code::SEND_ABORTED);
+            list.set_status(status);
         }
         batch.back.push(list);
         batch.through.append(made);
@@ -287,7 +303,7 @@ impl<O: Os, J: Judge> Module<O, J> {
 
     /// Decides about one frame.
     #[inline(never)]
-    fn frame(&self, core: &mut Core<O, J>, side: Side, list: &List, frame: &Frame<'_>, staged: &mut Chain) -> Verdict {
+    fn frame(&self, core: &mut Core<O, J>, side: Side, list: &List, frame: &Frame<'_>, aside: &mut Aside) -> Verdict {
         let os = self.os();
         let Some(laid) = lay(os, frame, &mut core.bench).or_else(|| gather(os, frame, &mut core.bench)) else {
             return Verdict::Gone;
@@ -305,21 +321,30 @@ impl<O: Os, J: Judge> Module<O, J> {
         let lent = Lent { window, head: HEADROOM, rest };
         let entry = Entry { port: self.port(), side };
         let fate = {
-            let mut sink = Staging { os, modules, staged };
+            let mut sink = Staging { os, modules, staged: &mut aside.staged };
             judge.frame(entry, lent, facts, &mut sink)
         };
         let Fate::Pass(going) = fate else { return Verdict::Gone };
+        if going.delay != 0 && !self.driver().may_wait(judge) {
+            return Verdict::Gone;
+        }
         let straight = match side {
             Side::Stack => Exit::Wire(self.port()),
             Side::Wire => Exit::Stack(self.port()),
         };
         if going.exit != straight {
             let parts = parts(window, rest, &going);
-            let mut sink = Staging { os, modules, staged };
+            let mut staged = Chain::new();
+            let mut sink = Staging { os, modules, staged: &mut staged };
             let _sent = sink.frame(going.exit, parts.get(), &going.offload, going.af);
-            return Verdict::Gone;
+            if going.delay == 0 {
+                aside.staged.append(staged);
+                return Verdict::Gone;
+            }
+            return staged.pop().map_or(Verdict::Gone, |list| self.later(judge, going.delay, list, aside));
         }
-        if untouched(window, before, &going, frame.len()) {
+        let same_tag = going.offload.tag == facts.tag;
+        if going.delay == 0 && same_tag && untouched(window, before, &going, frame.len()) {
             return Verdict::Plain;
         }
         let parts = parts(window, rest, &going);
@@ -333,10 +358,29 @@ impl<O: Os, J: Judge> Module<O, J> {
         {
             offload::set_frame_type(&mut copy, going.af == Af::Inet6);
         }
+        if !same_tag {
+            offload::set_tag(&mut copy, going.offload.tag);
+        }
         if side == Side::Wire {
             offload::forget_hash(&mut copy);
         }
-        Verdict::Copy(copy)
+        if going.delay == 0 {
+            return Verdict::Copy(copy);
+        }
+        slots::set_way(&copy, self.address(), side == Side::Wire);
+        self.later(judge, going.delay, copy, aside)
+    }
+
+    /// Lets a frame of our own that names its module wait.
+    #[inline(never)]
+    fn later(&self, judge: &J, delay: u16, list: List, aside: &mut Aside) -> Verdict {
+        match self.driver().wait(judge, delay, list) {
+            Ok(()) => Verdict::Later,
+            Err(list) => {
+                aside.spent.push(list);
+                Verdict::Gone
+            }
+        }
     }
 }
 

@@ -8,6 +8,9 @@ use pfvm::rule::Af;
 use pfvm::wire::ethernet::{Framing, ethertype, framing};
 use pfvm::wire::{Ethernet, Field, VlanTag};
 
+use crate::edge::offload::Offload;
+use crate::edge::port::Port;
+
 /// Longest header that is looked through: Ethernet, four tags, SNAP.
 pub const LONGEST: usize = 14 + 4 * 4 + 8;
 
@@ -21,6 +24,8 @@ pub struct Ether {
     len: usize,
     /// VLAN of the outermost tag.
     pub vlan: Option<u16>,
+    /// The outermost tag, where it travels beside the frame and not in it ([`Offload::tag`]).
+    outside: Option<u16>,
 }
 
 /// What a frame is.
@@ -51,13 +56,13 @@ impl Ether {
             (Some(to), Some(from)) => copy(to, from),
             _ => return Framed::Truncated,
         }
-        Framed::Ip(Self { bytes, len: offset, vlan }, af)
+        Framed::Ip(Self { bytes, len: offset, vlan, outside: None }, af)
     }
 
     /// A header for a packet that had none, tagged when it goes by a VLAN.
     #[must_use]
     pub fn new(dst: Mac, src: Mac, af: Af, vlan: Option<u16>) -> Self {
-        let mut h = Self { bytes: [0; LONGEST], len: 14, vlan };
+        let mut h = Self { bytes: [0; LONGEST], len: 14, vlan, outside: None };
         if let Some(id) = vlan {
             ethertype::VLAN.put(&mut h.bytes, 12);
             VlanTag::new_unchecked(h.bytes.get_mut(14..).unwrap_or_default()).set_control(id & 0x0fff);
@@ -66,6 +71,37 @@ impl Ether {
         h.set_family(af);
         h.set_ends(dst, src);
         h
+    }
+
+    /// A header for a packet that goes back where a frame came from: of the same VLAN, its tag where that frame's was.
+    #[must_use]
+    pub fn answering(came: &Self, dst: Mac, src: Mac, af: Af) -> Self {
+        match came.outside {
+            Some(tag) => Self { vlan: came.vlan, outside: Some(tag & 0x0fff), ..Self::new(dst, src, af, None) },
+            None => Self::new(dst, src, af, came.vlan),
+        }
+    }
+
+    /// The same with a tag that came beside the frame: the outermost, whatever the frame holds.
+    #[must_use]
+    pub fn tagged(self, tag: Option<u16>) -> Self {
+        match tag {
+            Some(control) => Self { vlan: Some(control & 0x0fff), outside: tag, ..self },
+            None => self,
+        }
+    }
+
+    /// The interface a frame of a port is seen on: that of its VLAN. A tag beside the frame may be the adapter's own, which
+    /// was set to one VLAN: where no interface stands for it, the frame is the adapter's.
+    #[must_use]
+    pub fn seen_on(&self, port: &Port) -> Option<u16> {
+        port.seen_on(self.vlan).or_else(|| self.outside.map(|_| port.iface))
+    }
+
+    /// What a frame with this header says of itself when nothing is left to a card.
+    #[must_use]
+    pub fn facts(&self) -> Offload {
+        Offload { tag: self.outside, ..Offload::default() }
     }
 
     /// The bytes.
@@ -117,21 +153,23 @@ impl Ether {
     #[must_use]
     pub fn prio(&self) -> Option<u8> {
         self.vlan?;
-        let control = u16::get(&self.bytes, 14);
+        let control = self.outside.unwrap_or_else(|| u16::get(&self.bytes, 14));
         Some(swapped(u8::try_from(control >> 13).unwrap_or(0)))
     }
 
     /// Sets the priority of the outermost tag, if there is one.
     pub fn set_prio(&mut self, prio: u8) {
-        if self.vlan.is_some() {
-            let control = u16::get(&self.bytes, 14) & 0x1fff;
-            (control | u16::from(swapped(prio & 7)) << 13).put(&mut self.bytes, 14);
+        let with = |control: u16| control & 0x1fff | u16::from(swapped(prio & 7)) << 13;
+        match &mut self.outside {
+            Some(control) => *control = with(*control),
+            None if self.vlan.is_some() => with(u16::get(&self.bytes, 14)).put(&mut self.bytes, 14),
+            None => {}
         }
     }
 
     /// Tells the frame how long its packet is: 802.3 frames hold a length where others hold an EtherType.
     pub fn set_payload(&mut self, len: usize) {
-        let outer = if self.vlan.is_some() { None } else { Some(12) };
+        let outer = if self.vlan.is_some() && self.outside.is_none() { None } else { Some(12) };
         if let Some(at) = outer
             && u16::get(&self.bytes, at) < 1536
         {

@@ -34,6 +34,8 @@ pub struct Offload {
     pub headers: u16,
     /// Large send with ECN.
     pub ecn: bool,
+    /// Control information of an 802.1Q tag that travels beside the frame: priority, drop eligible, VLAN.
+    pub tag: Option<u16>,
 }
 
 /// A header that makes no sense.

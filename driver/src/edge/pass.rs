@@ -179,7 +179,8 @@ impl<H: Around, S: Sink> Run<'_, H, S> {
         if inward && port.behind == Behind::Stack && !is_group(ether.dst()) && ether.dst() != port.mac {
             return Fate::Drop(Why::Elsewhere);
         }
-        let Some(iface) = port.seen_on(ether.vlan) else { return Fate::Drop(Why::Vlan) };
+        let ether = ether.tagged(offload.tag);
+        let Some(iface) = ether.seen_on(port) else { return Fate::Drop(Why::Vlan) };
         let start = lent.head.saturating_add(ether.len());
         let Some(mut packet) = Packet::new(lent.window, start, lent.rest) else { return Fate::Drop(Why::Truncated) };
         if self.policy.discovery && is_discovery(&packet, af) {
@@ -357,6 +358,7 @@ impl<H: Around, S: Sink> Run<'_, H, S> {
             segment::settle(packet, piece.af, &piece.offload.meta).ok_or(Why::Offload)?;
             offload = piece.offload.settled();
         }
+        offload.tag = piece.ether.facts().tag;
         if !piece.ether.put_before(packet, piece.af) {
             return Err(Why::Room);
         }
@@ -383,7 +385,7 @@ impl<H: Around, S: Sink> Run<'_, H, S> {
         let mut first = true;
         let cut = segment::segment(packet, af, &piece.offload.meta, mtu, self.scratch, |part| {
             ether.set_payload(part.len());
-            give(sink, counts, exit, &[ether.bytes(), part], &Offload::default(), af, &mut first);
+            give(sink, counts, exit, &[ether.bytes(), part], &ether.facts(), af, &mut first);
         });
         cut.map_or(Err(Why::Offload), |_| Ok(Done::Sent))
     }
@@ -430,7 +432,7 @@ impl<H: Around, S: Sink> Run<'_, H, S> {
         let mut first = true;
         let cut = fragment4(packet, size, self.scratch, |part| {
             ether.set_payload(part.len());
-            give(sink, counts, exit, &[ether.bytes(), part], &Offload::default(), Af::Inet, &mut first);
+            give(sink, counts, exit, &[ether.bytes(), part], &ether.facts(), Af::Inet, &mut first);
         });
         cut.map_or(Err(Why::TooBig), |_| Ok(Done::Sent))
     }
@@ -451,7 +453,7 @@ impl<H: Around, S: Sink> Run<'_, H, S> {
         let mut first = true;
         let cut = refragment6(packet, tag, id, self.scratch, |part| {
             ether.set_payload(part.len());
-            give(sink, counts, exit, &[ether.bytes(), part], &Offload::default(), Af::Inet6, &mut first);
+            give(sink, counts, exit, &[ether.bytes(), part], &ether.facts(), Af::Inet6, &mut first);
         });
         cut.map_or(Err(Why::TooBig), |_| Ok(Done::Sent))
     }
@@ -488,11 +490,11 @@ impl<H: Around, S: Sink> Run<'_, H, S> {
             // The packet at hand is counted elsewhere: all of these are made. What cannot be finished is left out.
             let _cut = segment::segment(packet, af, &piece.offload.meta, mtu, self.scratch, |part| {
                 ether.set_payload(part.len());
-                give(sink, counts, exit, &[ether.bytes(), part], &Offload::default(), af, &mut false);
+                give(sink, counts, exit, &[ether.bytes(), part], &ether.facts(), af, &mut false);
             });
             return;
         }
-        let offload = piece.facts(packet, piece.ether.len());
+        let offload = Offload { tag: ether.facts().tag, ..piece.facts(packet, piece.ether.len()) };
         ether.set_payload(packet.len());
         let mut parts: [&[u8]; PARTS] = [&[]; PARTS];
         let pieces = core::iter::once(ether.bytes()).chain(packet.chunks(0, packet.len()));

@@ -244,7 +244,7 @@ impl<H: Around, S: Sink> Run<'_, H, S> {
                 return Err(Why::Filter);
             }
         }
-        self.generate(exit, &[ether.bytes(), packet.window()], &Offload::default(), made.af);
+        self.generate(exit, &[ether.bytes(), packet.window()], &ether.facts(), made.af);
         Ok(())
     }
 
@@ -273,34 +273,41 @@ impl<H: Around, S: Sink> Run<'_, H, S> {
     /// Where the host's routing sends a packet of the filter's own.
     fn addressed(&self, origin: Option<&Origin>, af: Af, dst: &Addr) -> Result<(Exit, Ether, u16, Direction), Why> {
         if self.host.is_own(af, dst) {
-            let (id, vlan, iface) = match origin {
-                Some(o) => (o.entry.port, o.ether.and_then(|e| e.vlan), o.iface),
+            let mac = |id| self.ports.get(id).map(|port| port.mac).ok_or(Why::NoRoute);
+            let (id, header, iface) = match origin {
+                Some(o) => {
+                    let mac = mac(o.entry.port)?;
+                    let came = o.ether.unwrap_or_else(|| Ether::new(mac, mac, af, None));
+                    (o.entry.port, Ether::answering(&came, mac, mac, af), o.iface)
+                }
                 None => {
                     let iface = self.host.way(af, dst).map(|w| w.iface).ok_or(Why::NoRoute)?;
                     let (id, vlan) = self.ports.of(iface).ok_or(Why::NoRoute)?;
-                    (id, vlan, iface)
+                    (id, Ether::new(mac(id)?, mac(id)?, af, vlan), iface)
                 }
             };
-            let port = self.ports.get(id).ok_or(Why::NoRoute)?;
-            return Ok((Exit::Stack(id), Ether::new(port.mac, port.mac, af, vlan), iface, Direction::In));
+            return Ok((Exit::Stack(id), header, iface, Direction::In));
         }
         let back = || origin.filter(|o| o.sent_by(af, dst) && o.entry.side == Side::Wire);
         let Some(way) = self.host.way(af, dst) else {
             // No route, yet its sender is on the link the frame came by.
             let o = back().ok_or(Why::NoRoute)?;
             let (port, ether) = (self.ports.get(o.entry.port).ok_or(Why::NoRoute)?, o.ether.ok_or(Why::NoRoute)?);
-            let header = Ether::new(ether.src(), port.mac, af, ether.vlan);
+            let header = Ether::answering(&ether, ether.src(), port.mac, af);
             return Ok((Exit::Wire(o.entry.port), header, o.iface, Direction::Out));
         };
         let (mut exit, mut ether) = self.toward(&Hop { iface: way.iface, af, addr: way.hop }, af)?;
-        if let Exit::Resolve(id, _) = exit
+        if let Exit::Wire(id) | Exit::Resolve(id, _) = exit
             && let Some(o) = back().filter(|o| o.iface == way.iface)
             && let Some(came) = o.ether
             && let Some(port) = self.ports.get(id)
         {
-            // The sender's own address is in the frame it sent.
-            exit = Exit::Wire(id);
-            ether = Ether::new(came.src(), port.mac, af, came.vlan);
+            // The sender's own address is in the frame it sent, and a tag beside that frame is of its way.
+            let to = if exit == Exit::Wire(id) { ether.dst() } else { came.src() };
+            if exit != Exit::Wire(id) || came.facts().tag.is_some() {
+                exit = Exit::Wire(id);
+                ether = Ether::answering(&came, to, port.mac, af);
+            }
         }
         Ok((exit, ether, way.iface, Direction::Out))
     }

@@ -310,6 +310,55 @@ fn vlans_are_interfaces_of_their_own() {
     assert_eq!(bridge.world.seen.iter().map(|(s, _)| s.iface).collect::<Vec<_>>(), [1, 2]);
 }
 
+/// A frame whose tag travels beside it.
+fn beside(tag: u16) -> Offload {
+    Offload { tag: Some(tag), ..Offload::default() }
+}
+
+fn tag(fate: &Fate) -> Option<u16> {
+    match fate {
+        Fate::Pass(g) => g.offload.tag,
+        _ => None,
+    }
+}
+
+#[test]
+fn a_tag_beside_the_frame_is_seen_as_one_in_it() {
+    let mut b = Bench::new(false);
+    b.edge.ports.get_mut(A).unwrap().set_vlans(&[(5, 11)]).unwrap();
+    let plain = ip(LAN, &udp(CLIENT, FAR, 1, 0));
+    // Priority 2 of 802.1p, VLAN 5; then the same out, and of a VLAN that is the adapter's own.
+    let (fate, bytes) = b.give(A, Side::Wire, &plain, beside(2 << 13 | 5));
+    assert_eq!((tag(&fate), bytes), (Some(2 << 13 | 5), plain.clone()));
+    b.script(|out| out.carried.prio = 7);
+    let (fate, bytes) = b.give(A, Side::Stack, &plain, beside(5));
+    assert_eq!((tag(&fate), bytes), (Some(7 << 13 | 5), plain.clone()), "the priority stands beside the frame");
+    b.give(A, Side::Wire, &plain, beside(9));
+    assert_eq!(b.world.seen.iter().map(|(s, _)| s.iface).collect::<Vec<_>>(), [11, 11, 1]);
+    assert_eq!(
+        b.world.seen.iter().map(|(_, c)| c.prio).collect::<Vec<_>>(),
+        [2, 2, 1],
+        "it is carried across the stack"
+    );
+    // What leaves by another adapter is of no VLAN there.
+    b.script(|out| out.verdict = Verdict::Reroute);
+    let (fate, bytes) = b.give(A, Side::Wire, &plain, beside(5));
+    assert_eq!((exit(&fate), tag(&fate), bytes[12..14].to_vec()), (Some(Exit::Wire(B)), None, vec![8, 0]));
+}
+
+#[test]
+fn answers_are_tagged_where_the_frame_was() {
+    let mut b = Bench::new(false);
+    b.edge.ports.get_mut(A).unwrap().set_vlans(&[(5, 1)]).unwrap();
+    // Larger than the link takes and not to be cut: its sender is told, back on the VLAN.
+    b.edge.ports.get_mut(B).unwrap().mtu = 600;
+    let large = ip(LAN, &udp(CLIENT, FAR, 900, 0x4000));
+    b.script(|out| out.verdict = Verdict::Reroute);
+    assert_eq!(b.give(A, Side::Wire, &large, beside(5)).0, Fate::Drop(Why::TooBig));
+    let [(exit, bytes, offload)] = &b.kept.0[..] else { panic!("{:?}", b.kept.0) };
+    assert_eq!((*exit, offload.tag, &bytes[..6], &bytes[12..14]), (Exit::Wire(A), Some(5), &PEER[..], &[8, 0][..]));
+}
+
 #[test]
 fn verdicts_are_carried_out() {
     let mut b = Bench::new(false);
@@ -456,7 +505,7 @@ fn large_sends_pass_whole() {
     let sum = checksum::of(&body[..20]);
     body[10..12].copy_from_slice(&sum.to_be_bytes());
     let meta = PktMeta { l4: Checksum::Partial, segments: Segments::Tcp { mss: 1448 }, ..PktMeta::default() };
-    let offload = Offload { meta, start: 34, offset: 16, headers: 54, ecn: false };
+    let offload = Offload { meta, start: 34, offset: 16, headers: 54, ecn: false, tag: None };
     let sent = frame(GATE, WAN, 0x0800, &body);
     let (fate, bytes) = b.give(B, Side::Stack, &sent, offload);
     assert!(matches!(fate, Fate::Pass(g) if g.exit == Exit::Wire(B) && g.offload == offload));
@@ -549,7 +598,7 @@ fn large_send(dst: [u8; 4], data: usize) -> (Vec<u8>, Offload) {
     body[20..40].copy_from_slice(&[0x30, 0x39, 0, 80, 0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x18, 2, 0, 0, 0, 0, 0]);
     let (l4, segments) = (Checksum::Partial, Segments::Tcp { mss: 1000 });
     let meta = PktMeta { l4, ip: Checksum::Partial, segments, length_outside: true };
-    (frame(GATE, WAN, 0x0800, &body), Offload { meta, start: 34, offset: 16, headers: 54, ecn: false })
+    (frame(GATE, WAN, 0x0800, &body), Offload { meta, start: 34, offset: 16, headers: 54, ecn: false, tag: None })
 }
 
 /// The lengths of what the sink got for an exit, every one whole and right.

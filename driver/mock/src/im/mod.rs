@@ -78,6 +78,8 @@ type Deed = Box<dyn FnOnce() + Send>;
 /// The account.
 #[derive(Default)]
 pub struct World {
+    /// In how many milliseconds the driver asked last to be woken.
+    pub woken: Option<u64>,
     /// Lists there are.
     pub lists: BTreeMap<usize, (Whose, Place)>,
     /// Lists with a context of the driver's.
@@ -358,6 +360,10 @@ impl Supplies for Nt {
     fn free_memory(&self, at: *mut u8, length: usize) {
         assert_eq!(self.world().memory.remove(&at.addr()), Some(length), "no such memory");
         memory::free_memory(at, length);
+    }
+
+    fn wake(&self, ms: u64) {
+        self.world().woken = Some(ms);
     }
 
     fn copy_send_info(&self, to: &mut List, from: &List) {

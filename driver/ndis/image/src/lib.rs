@@ -19,5 +19,5 @@ pub mod supplies {
     pub use pfndis::sys::list::{List, Maps};
     pub use pfndis::sys::lock::Levels;
 
-    pub use crate::sys::{memory, ndis};
+    pub use crate::sys::{memory, ndis, timer};
 }

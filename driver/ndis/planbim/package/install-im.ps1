@@ -3,8 +3,8 @@
 # Every adapter gets a virtual one above it; TCP/IP and other protocols move there. Connections are interrupted, remote
 # sessions too. The filter (install.ps1) and the intermediate driver exclude each other: both are \\.\PlanB.
 param(
-    [ValidateSet('pass', 'block', 'lastgood')]
-    [string]$BootPolicy = 'pass',       # what holds until the first rules are loaded
+    [ValidateSet('pass', 'block', 'last')]
+    [string]$BootPolicy = 'pass',       # what holds until rules are loaded: everything, ARP alone, the last good rules
     [switch]$Yes                        # does not ask
 )
 $ErrorActionPreference = 'Stop'
@@ -20,7 +20,7 @@ if ((netcfg -s n | Out-String) -notmatch 'planb_im\b') {
 }
 $parameters = 'HKLM:\SYSTEM\CurrentControlSet\Services\planbimmp\Parameters'
 New-Item -Path $parameters -Force | Out-Null
-Set-ItemProperty -Path $parameters -Name BootPolicy -Type DWord -Value @{ pass = 0; block = 1; lastgood = 2 }[$BootPolicy]
+Set-ItemProperty -Path $parameters -Name BootPolicy -Type DWord -Value @{ pass = 0; block = 1; last = 2 }[$BootPolicy]
 # Bindings that were there before the driver: what is not a filter leaves the adapters below.
 Get-NetAdapter -Physical | Where-Object { (Get-NetAdapterBinding -Name $_.Name -ComponentID planb_im -ErrorAction SilentlyContinue).Enabled } |
     ForEach-Object {

@@ -98,6 +98,10 @@ impl<N: Ndis + 'static, J: Judge + 'static> Supplies for Between<N, J> {
         self.ndis.free_memory(at, length);
     }
 
+    fn wake(&self, ms: u64) {
+        self.ndis.wake(ms);
+    }
+
     fn copy_send_info(&self, to: &mut List, from: &List) {
         self.ndis.copy_send_info(to, from);
     }

@@ -1,7 +1,7 @@
 //! The rules that were good last: kept in a file, in force again when the system starts; and what the event log is told.
 //!
-//! With the policy `last good` every load that stays in force is written down, in the thread of the request that loaded or
-//! confirmed it, before that request is answered. That it could not be written takes nothing back: the event log says so.
+//! With the policy `last good` every load that stays in force is written down, with the interfaces there are, in the thread
+//! of the request that loaded or confirmed it, before that request is answered; so it is when other interfaces are told. That it could not be written takes nothing back: the event log says so.
 //!
 //! IRQL: `PASSIVE_LEVEL`. Locks: control's is held around [`after`], which is what orders it.
 
@@ -26,8 +26,9 @@ struct Kept {
     on: AtomicBool,
     /// The generation the event log knows.
     told: AtomicU64,
-    /// The generation the file holds.
+    /// The generation the file holds, and which facts.
     written: AtomicU64,
+    facts: AtomicU64,
     path: UnsafeCell<Option<Path>>,
 }
 
@@ -38,6 +39,7 @@ static KEPT: Kept = Kept {
     on: AtomicBool::new(false),
     told: AtomicU64::new(0),
     written: AtomicU64::new(0),
+    facts: AtomicU64::new(0),
     path: UnsafeCell::new(None),
 };
 
@@ -53,6 +55,7 @@ fn shown(digest: &[u8; 32]) -> &[u8] {
 pub fn start<L: Lock<Windows>>(settings: &Settings, filter: &L) {
     KEPT.told.store(0, Ordering::Release);
     KEPT.written.store(0, Ordering::Release);
+    KEPT.facts.store(0, Ordering::Release);
     let keeps = settings.boot == Boot::LastGood;
     KEPT.on.store(keeps, Ordering::Release);
     if !keeps {
@@ -71,10 +74,12 @@ pub fn start<L: Lock<Windows>>(settings: &Settings, filter: &L) {
     match good::load(filter, &bytes, BUDGET) {
         Ok(generation) => {
             KEPT.told.store(generation, Ordering::Release);
+            let now = good::now(filter);
             KEPT.written.store(generation, Ordering::Release);
+            KEPT.facts.store(now.told, Ordering::Release);
             let mut entry = Entry::new(What::LastGood, SUCCESS);
             entry.number(generation);
-            entry.hex(shown(&good::now(filter).digest));
+            entry.hex(shown(&now.digest));
             eventlog::write(&entry);
         }
         Err(unfit) => {
@@ -97,10 +102,12 @@ pub fn after<L: Lock<Windows>>(filter: &L) {
         entry.hex(shown(&now.digest));
         eventlog::write(&entry);
     }
-    let due = KEPT.on.load(Ordering::Acquire) && !now.waits && KEPT.written.load(Ordering::Acquire) != now.generation;
-    if due {
-        // What cannot be written is not tried again before the next load.
+    let held = (KEPT.written.load(Ordering::Acquire), KEPT.facts.load(Ordering::Acquire));
+    let due = now.generation != 0 && !now.waits && held != (now.generation, now.told);
+    if KEPT.on.load(Ordering::Acquire) && due {
+        // What cannot be written is not tried again before the next load, or other interfaces.
         KEPT.written.store(now.generation, Ordering::Release);
+        KEPT.facts.store(now.told, Ordering::Release);
         if let Err(status) = keep(filter) {
             let mut entry = Entry::new(What::NotKept, status);
             entry.hex(&status.to_be_bytes());

@@ -17,7 +17,7 @@ use wdk_sys::{DRIVER_OBJECT, KDPC, UNICODE_STRING};
 use crate::platform::Windows;
 use crate::sys::ndis::NdisGetVersion;
 use crate::sys::registry::Settings;
-use crate::sys::timer::Ticker;
+use crate::sys::timer::{ALARM, Ticker};
 use crate::sys::{boot, eventlog, memory, readers};
 
 /// The oldest NDIS the images run on: 6.30, Windows 8.
@@ -114,7 +114,9 @@ pub fn start<I: Image>(
     let Some(driver) = fill::<I>(&settings) else { return RESOURCES };
     eventlog::start(object);
     boot::start(&settings, driver);
-    TICKER.start(tick::<I>, core::ptr::null_mut());
+    ALARM.prepare(alarm::<I>);
+    TICKER.prepare(tick::<I>);
+    TICKER.start();
     let status = register(driver);
     if status != SUCCESS {
         stop::<I>();
@@ -132,6 +134,7 @@ fn fill<I: Image>(settings: &Settings) -> Option<&'static Driver<I>> {
 /// Ends, when NDIS knows the driver no more: the reverse of the beginning.
 pub fn stop<I: Image>() {
     TICKER.stop();
+    ALARM.stop();
     I::place().empty();
 }
 
@@ -140,5 +143,12 @@ unsafe extern "C" fn tick<I: Image>(_: *mut KDPC, _: *mut c_void, _: *mut c_void
     if let Some(driver) = I::driver() {
         driver.tick();
         readers::serve(driver);
+    }
+}
+
+/// A frame that waited is due.
+unsafe extern "C" fn alarm<I: Image>(_: *mut KDPC, _: *mut c_void, _: *mut c_void, _: *mut c_void) {
+    if let Some(driver) = I::driver() {
+        driver.wake();
     }
 }

@@ -152,7 +152,7 @@ macro_rules! supplies {
     ($nt:ty) => {
         const _: () = {
             use core::cell::UnsafeCell;
-            use $crate::supplies::{Handle, Levels, List, Maps, Mdl, OidRequest, Supplies, memory, ndis};
+            use $crate::supplies::{Handle, Levels, List, Maps, Mdl, OidRequest, Supplies, memory, ndis, timer};
 
             impl Levels for $nt {
                 fn acquire(&self, word: &UnsafeCell<usize>) -> u8 {
@@ -193,6 +193,9 @@ macro_rules! supplies {
                 }
                 fn free_memory(&self, at: *mut u8, _: usize) {
                     memory::free(at);
+                }
+                fn wake(&self, ms: u64) {
+                    timer::ALARM.once(ms);
                 }
                 fn copy_send_info(&self, to: &mut List, from: &List) {
                     ndis::copy_send_info(to, from);
