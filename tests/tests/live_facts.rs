@@ -46,9 +46,12 @@ fn addresses_groups_and_interfaces_come_and_go() {
     all.push(FactRow::Group("lan"));
     tell(&mut desk, &all).unwrap();
     assert_eq!(capture(&mut desk), [true, true, false, true, false]);
-    // An interface arrives that a rule has waited for.
+    // An interface arrives that a rule has waited for: its counters count from now.
+    desk.pass(100);
     all.extend(iface(3, "tap9", v4(198, 51, 100, 7)));
     assert_eq!(tell(&mut desk, &all), Ok(3));
+    let since = |desk: &Desk, index| desk.filter.with(|f| f.seconds() - f.engine.ifaces.cleared(index));
+    assert_eq!([since(&desk, 1), since(&desk, 3)], [100, 0]);
     assert_eq!(capture(&mut desk), [true, true, false, true, true]);
     // Everything goes back.
     tell(&mut desk, &two()).unwrap();

@@ -221,6 +221,7 @@ fn pfctls_words_and_exit_statuses() {
     assert_eq!(host.ends(0, &["-x", "warning"], ""), "debug level set to 'warn'\n");
     assert!(host.good(&["-si"], "").contains("    Debug: warn\n"));
     assert_eq!(host.ends(0, &["-x", "err"], ""), "debug level set to 'err'\n");
+    assert_eq!(host.ends(0, &["-z"], ""), "", "the main ruleset is there, if empty");
     for show in ["-sr", "-sl"] {
         assert_eq!(host.ends(0, &["-a", "nowhere", show], ""), "pfctl: Anchor does not exist\n");
     }

@@ -90,7 +90,7 @@ const NO_ROW: u16 = u16::MAX;
 
 impl Ifaces {
     /// Binds the names of all programs to the interfaces there are. Counters of interfaces that stay are kept; which are
-    /// skipped says a `main` ruleset that is new, else they stay as they are.
+    /// skipped says a `main` ruleset that is new, else they stay as they are. Those of a new interface count from `now`.
     ///
     /// # Errors
     /// [`OutOfMemory`] when there is no room; nothing has changed.
@@ -99,6 +99,7 @@ impl Ifaces {
         live: &[Live<'_>],
         programs: &[&Program],
         main: Option<&Program>,
+        now: u32,
     ) -> Result<Self, OutOfMemory> {
         let mut rows = room("interfaces", count(live.len()))?;
         for l in live {
@@ -116,7 +117,7 @@ impl Ifaces {
                 None => old.is_some_and(|r| r.skipped),
             };
             let counters = old.map(|r| r.counters.clone()).unwrap_or_default();
-            let cleared = old.map_or(0, |r| r.cleared);
+            let cleared = old.map_or(now, |r| r.cleared);
             push(&mut rows, Row { index: l.index, skipped, members, counters, cleared });
         }
         let highest = rows.iter().map(|r| r.index).max();
@@ -149,7 +150,7 @@ impl Ifaces {
         }
     }
 
-    /// Second the counters of an interface were zeroed, 0 when never.
+    /// Second from which the counters of an interface count: when it came, or when they were zeroed.
     #[must_use]
     pub fn cleared(&self, index: u16) -> u32 {
         self.row(index).map_or(0, |r| r.cleared)

@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 
 use crate::count::{number, numbered};
 use crate::engine::Engine;
+use crate::engine::cx::seconds;
 use crate::engine::env::fresh;
 use crate::engine::ifaces::{Ifaces, Live};
 use crate::engine::rules::Rulebooks;
@@ -194,7 +195,8 @@ impl Engine {
         let pools = plan_pools(&order, programs, host)?;
         let ids = ids(programs)?;
         let tags = self.tags.plan(programs)?;
-        let rows = self.ifaces.plan(around.live, programs, main.copied().filter(|_| main_is_new))?;
+        let now = seconds(host.now_ms());
+        let rows = self.ifaces.plan(around.live, programs, main.copied().filter(|_| main_is_new), now)?;
         let options = main.filter(|_| main_is_new).and_then(|p| p.options()).copied();
         let (tables, entries) = self.tables.all.limits();
         if let Some(o) = &options {

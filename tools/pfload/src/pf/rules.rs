@@ -338,6 +338,7 @@ impl Pf<'_> {
         }
         for path in paths {
             match self.link.change(&Request::ZeroRules { path: &path }) {
+                Err(why) if why.is(Code::NotFound) && path.is_empty() => {}
                 Err(why) if why.is(Code::NotFound) => self.out.warn(NO_ANCHOR),
                 done => drop(done?),
             }
