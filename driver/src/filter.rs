@@ -359,7 +359,8 @@ impl<P: Platform> Filter<P> {
     /// To be called often, at least once a second: what is due is done, once a second.
     pub fn tick(&mut self) {
         let now = self.platform.now_ms();
-        if now < self.next_second {
+        // A clock that was set back is not waited for.
+        if (1..=1000).contains(&self.next_second.saturating_sub(now)) {
             return;
         }
         self.next_second = now.saturating_add(1000);

@@ -239,7 +239,14 @@ fn status_and_switches() {
     desk.change(&Request::Enable).unwrap();
     desk.change(&Request::ClearStatus { iface: "" }).unwrap();
     let s: Status<'_> = desk.ask(&Request::Status).unwrap();
-    assert_eq!((s.reasons, s.state_counters, s.if_packets[0][0]), ([0; 17], [0; 3], [0, 0]));
+    assert_eq!(
+        (s.reasons, s.state_counters, s.if_packets[0][0]),
+        ([0; 17], [0; 3], [0, 1]),
+        "an interface has its own"
+    );
+    desk.change(&Request::ClearStatus { iface: "em0" }).unwrap();
+    let s: Status<'_> = desk.ask(&Request::Status).unwrap();
+    assert_eq!(s.if_packets[0][0], [0, 0]);
 }
 
 #[test]

@@ -89,12 +89,23 @@ struct Model {
     limited: u64,
     /// Packets counted at the state-making rule of the load in force.
     passed: u64,
+    /// States of that rule that have ended and wait to be freed.
+    ended: usize,
 }
 
 impl Model {
     fn new() -> Self {
         let lab = Lab::new(RULES);
-        Self { lab, flows: HashMap::new(), banned: BTreeSet::new(), load: 0, translate: 0, limited: 0, passed: 0 }
+        Self {
+            lab,
+            flows: HashMap::new(),
+            banned: BTreeSet::new(),
+            load: 0,
+            translate: 0,
+            limited: 0,
+            passed: 0,
+            ended: 0,
+        }
     }
 
     fn now(&self) -> u64 {
@@ -168,13 +179,16 @@ impl Model {
             }
             Op::Wait(seconds) => {
                 self.lab.wait(u32::from(*seconds));
+                if *seconds > 0 {
+                    self.ended = 0;
+                }
                 let now = self.now();
                 self.flows.retain(|_, k| k.at + k.lasts > now || *seconds == 0);
             }
             Op::Load => {
                 self.lab.load(RULES);
                 self.load += 1;
-                self.passed = 0;
+                (self.passed, self.ended) = (0, 0);
             }
             Op::Kill(host) => {
                 let (_, addr) = wire(format!("10.0.0.{}", host + 5).parse().map_err(|_| "address")?);
@@ -184,6 +198,7 @@ impl Model {
                     key.is_some_and(|k| k.end(Idx::source(s.direction())).0 == addr)
                 });
                 let before = self.flows.len();
+                self.ended += self.flows.iter().filter(|(f, k)| f.0 == *host && k.load == self.load).count();
                 self.flows.retain(|f, _| f.0 != *host);
                 if before - self.flows.len() != killed as usize {
                     return Err(format!("killed {killed}, wanted {}", before - self.flows.len()));
@@ -241,8 +256,9 @@ impl Model {
         let last = e.rules.live(pfvm::exec::UnitId(0)).last().and_then(|p| e.rules.get(*p)).ok_or("no rules")?;
         let mine = self.flows.values().filter(|k| k.load == self.load).count();
         let rule = (last.states as usize, last.packets().iter().sum::<u64>());
-        if rule != (mine, self.passed) {
-            return Err(format!("rule: states and packets {rule:?}, wanted {:?}", (mine, self.passed)));
+        let wanted = (mine + self.ended, self.passed);
+        if rule != wanted {
+            return Err(format!("rule: states and packets {rule:?}, wanted {wanted:?}"));
         }
         Ok(())
     }

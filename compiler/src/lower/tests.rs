@@ -95,6 +95,11 @@ impl Steps<'_> {
         self.steps.push(Step { op, kind: Kind::Pure, span: None, criterion });
     }
 
+    /// A question of a skip-step criterion to somebody outside.
+    fn asked(&mut self, op: Op, criterion: Criterion) {
+        self.steps.push(Step { op, kind: Kind::Impure, span: None, criterion: Some(criterion) });
+    }
+
     fn spanned(&mut self, op: Op, dim: Dim, lo: u128, hi: u128, criterion: Criterion) {
         let span = Some((dim, Span { lo, hi }));
         self.steps.push(Step { op, kind: Kind::Pure, span, criterion: Some(criterion) });
@@ -168,7 +173,7 @@ impl Steps<'_> {
                 let table = self.names.dynamic(name, *mods, *prefix)?;
                 if not { Op::Nlookup { side, table, skip } } else { Op::Lookup { side, table, skip } }
             }
-            outside => return self.routed(outside, side, not),
+            outside => return self.routed(outside, side, not, criterion),
         };
         self.pure(op, Some(criterion));
         Ok(())
@@ -187,7 +192,7 @@ impl Steps<'_> {
     }
 
     /// Questions to the routing table.
-    fn routed(&mut self, spec: &AddrSpec, side: Side, not: bool) -> Result<(), LowerError> {
+    fn routed(&mut self, spec: &AddrSpec, side: Side, not: bool, criterion: Criterion) -> Result<(), LowerError> {
         let skip = NEXT;
         let test = match (spec, side) {
             (AddrSpec::NoRoute, Side::Src) => RouteTest::NoRouteSrc,
@@ -196,18 +201,18 @@ impl Steps<'_> {
             (AddrSpec::RouteLabel(name), _) => {
                 let label = self.names.label(name)?;
                 let op = if not { Op::Nlabel { side, label, skip } } else { Op::Label { side, label, skip } };
-                self.push(op, Kind::Impure);
+                self.asked(op, criterion);
                 return Ok(());
             }
             _ => {
                 // A destination is never asked for the interface it would come in by.
                 if not {
-                    self.pure(NEVER, None);
+                    self.pure(NEVER, Some(criterion));
                 }
                 return Ok(());
             }
         };
-        self.push(if not { Op::Nroute { test, skip } } else { Op::Route { test, skip } }, Kind::Impure);
+        self.asked(if not { Op::Nroute { test, skip } } else { Op::Route { test, skip } }, criterion);
         Ok(())
     }
 

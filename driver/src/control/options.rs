@@ -215,11 +215,10 @@ pub(super) fn reset<P: Platform>(f: &mut Filter<P>, reply: &mut [u8]) -> Reply {
     changed(timeouts, reply)
 }
 
-/// `-F info`.
+/// `-F info`: of one interface or group, or all but interfaces.
 pub(super) fn clear<P: Platform>(f: &mut Filter<P>, iface: &str, reply: &mut [u8]) -> Reply {
     let now = u32::try_from(f.platform.now_ms() / 1000).unwrap_or(u32::MAX);
     let wall = f.platform.wall_seconds();
-    let name = if iface.is_empty() { text(&f.loginterface) } else { iface };
     let Filter { engine, facts, .. } = f;
     let facts: &HostFacts = facts;
     let mut count = 0_u64;
@@ -228,7 +227,7 @@ pub(super) fn clear<P: Platform>(f: &mut Filter<P>, iface: &str, reply: &mut [u8
         engine.clear_counters();
         f.switched = (f.platform.now_ms(), wall);
     }
-    for i in facts.ifaces().iter().filter(|i| !name.is_empty() && facts.is(i, name)) {
+    for i in facts.ifaces().iter().filter(|i| !iface.is_empty() && facts.is(i, iface)) {
         engine.ifaces.clear(i.index, now);
         count = count.saturating_add(1);
     }

@@ -332,7 +332,7 @@ fn source<'f, P: Platform>(f: &'f Filter<P>, n: &SrcNode) -> SourceRow<'f> {
         given: (n.redirect_af, n.redirect),
         states: n.states,
         connections: n.conn,
-        rate: n.rate.shown(),
+        rate: n.rate.shown(now),
         age: now.saturating_sub(n.created),
         expires: if n.states > 0 { 0 } else { n.expire.saturating_sub(now) },
         packets: n.packets,

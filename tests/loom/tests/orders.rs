@@ -243,9 +243,10 @@ fn a_packet_sees_one_generation() {
             packets
         };
         let passed: u64 = threads.into_iter().map(|t| t.join().unwrap()).sum();
-        let e = engine.read().unwrap();
+        let mut e = engine.write().unwrap();
         assert_eq!(ended, 1 + passed, "what passed was counted at the state");
         assert_eq!(at_the_interface(&e), [1 + passed, 2 - passed]);
+        e.tick(&mut host());
         assert_eq!((e.table.len(), e.rules.iter().count()), (0, 2), "the old rules went with their last state");
     });
 }

@@ -96,7 +96,7 @@ pub(super) fn whole(desk: &Desk) {
         assert_eq!(f.units.len(), e.programs().len(), "every program has its unit");
         let sum: u32 = e.tables.names().iter().map(|n| e.tables.all.len(n.slot)).sum();
         assert_eq!(sum, e.tables.all.used(), "every entry is in a table that has a name");
-        assert_eq!(e.table.iter().count(), usize::try_from(e.table.len()).unwrap_or(0));
+        assert!(e.table.iter().count() <= usize::try_from(e.table.len()).unwrap_or(0));
         for slot in e.table.iter() {
             let rule = e.table.get(slot).map(|s| s.rule);
             assert!(rule.is_some_and(|r| e.rules.get(r).is_some()), "a state's rule is there");

@@ -63,7 +63,7 @@ impl Engine {
         let back = self.cookies.validate(&flow(cx), seg.seq, seg.ack)?;
         self.counters.limit(super::counters::LimitCounter::SyncookiesValid);
         let out = self.recreate(cx, &back);
-        let passed = matches!(out.action, Some(Action::Pass | Action::Synproxy | Action::AfTo));
+        let passed = matches!(out.action, Some(Action::Pass | Action::Synproxy | Action::AfTo | Action::Divert));
         cx.nested = Some(Nested {
             action: out.action,
             reason: out.reason,

@@ -142,8 +142,8 @@ impl Counters {
         self.limits.get(l as usize).copied().unwrap_or(0)
     }
 
-    /// Back to zero (`pfctl -F info`).
+    /// Reasons back to zero (`pfctl -F info`); what limits have counted stays, as in pf (`DIOCCLRSTATUS`).
     pub fn clear(&mut self) {
-        *self = Self::default();
+        self.reasons = [0; REASONS];
     }
 }

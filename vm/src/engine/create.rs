@@ -377,7 +377,7 @@ impl Engine {
             let Some(b) = self.table.matches.get(at) else { break };
             for r in b.rules {
                 if r != NONE {
-                    self.rules.pin(r);
+                    self.rules.pin_match(r);
                 }
             }
             at = b.next;

@@ -188,28 +188,41 @@ impl Engine {
         transaddr::next_hop(&mut env, &mut pools, rule, pool, af, &src)
     }
 
-    /// Takes back what a state that ends has counted in `least-states` tables.
+    /// Takes back what a state that ends has counted in `least-states` tables: with the rule that translated last, or where
+    /// that left an end alone, with the last `match` rule that did not (`pf_postprocess_addr`).
     pub(super) fn release_pools<H: Host>(&mut self, slot: u32, host: &mut H) {
         let Some(s) = self.table.get(slot).cloned() else { return };
         let Some(e) = self.table.ext(&s).copied() else { return };
-        let of = |place: u32| self.rules.get(place).filter(|e| e.live);
-        let Some(unit) = of(e.nat_rule).or(of(s.rule)).and_then(|r| r.site).map(|s| s.unit) else { return };
-        let (own, nat) = (of(s.rule).map(|e| e.rule), of(e.nat_rule).map(|e| e.rule));
-        let route = own.and_then(|r| r.route).map(|r| (r.pool, e.rt_addr));
-        let counted = Counted { nat: nat.and_then(|r| r.nat), rdr: nat.and_then(|r| r.rdr), route };
-        if counted == Counted::default() {
-            return;
+        let of = |place: u32| {
+            let entry = self.rules.get(place).filter(|e| e.live)?;
+            Some((entry.site?.unit, entry.rule))
+        };
+        let (mut nat, mut rdr) = (None, None);
+        if e.nat_rule != NONE {
+            let (hits, n) = self.matched_by(&e);
+            let matched = hits.into_iter().take(n).rev();
+            for (unit, rule) in core::iter::once(e.nat_rule).chain(matched).filter_map(of) {
+                nat = nat.or(rule.nat.map(|pool| (unit, pool)));
+                rdr = rdr.or(rule.rdr.map(|pool| (unit, pool)));
+            }
         }
+        let route = of(s.rule).and_then(|(unit, rule)| Some((unit, rule.route?.pool)));
+        let counted = [
+            nat.map(|(unit, pool)| (unit, Counted { nat: Some(pool), ..Counted::default() })),
+            rdr.map(|(unit, pool)| (unit, Counted { rdr: Some(pool), ..Counted::default() })),
+            route.map(|(unit, pool)| (unit, Counted { route: Some((pool, e.rt_addr)), ..Counted::default() })),
+        ];
         let dir = s.direction();
         let outer = match dir {
             Direction::In => s.stack(Some(&e)),
             Direction::Out => s.wire(),
         };
-        let mut held = [NONE; SRC_NODE_KINDS];
-        let Parts { states, tables, sources, rules, counters, mut pools } = self.parts(unit);
-        let held = &mut held;
-        let mut env = Env { host, states, tables, sources, rules, counters, held, unit, now: 0 };
-        transaddr::end(&mut env, &mut pools, dir, &counted, &outer);
+        let held = &mut [NONE; SRC_NODE_KINDS];
+        for (unit, counted) in counted.into_iter().flatten() {
+            let Parts { states, tables, sources, rules, counters, mut pools } = self.parts(unit);
+            let mut env = Env { host, states, tables, sources, rules, counters, held, unit, now: 0 };
+            transaddr::end(&mut env, &mut pools, dir, &counted, &outer);
+        }
     }
 }
 

@@ -48,7 +48,14 @@ impl Engine {
                 if let Some(r) = reason {
                     self.counters.reason(r);
                 }
-                self.refused(pkt, seen, Refusal::logged(reason.unwrap_or(DropReason::Match)), host, out);
+                self.refused(
+                    pkt,
+                    ahead.pd.tot_len,
+                    seen,
+                    Refusal::logged(reason.unwrap_or(DropReason::Match)),
+                    host,
+                    out,
+                );
             }
             Normalized::Whole { len, tag } => {
                 out.carried.reassembled = tag;
@@ -56,7 +63,7 @@ impl Engine {
                 let whole = room.get_mut(..end).and_then(|w| Packet::new(w, Packet::HEADROOM, &[]));
                 let Some(mut whole) = whole else {
                     self.counters.reason(DropReason::Memory);
-                    return self.refused(pkt, seen, Refusal::logged(DropReason::Memory), host, out);
+                    return self.refused(pkt, ahead.pd.tot_len, seen, Refusal::logged(DropReason::Memory), host, out);
                 };
                 ahead.begin(seen);
                 match describe_into(&whole, meta, &mut ahead.pd) {
@@ -66,7 +73,7 @@ impl Engine {
                     }
                     Err(refusal) => {
                         self.counters.reason(refusal.reason);
-                        self.refused(&whole, seen, refusal, host, out);
+                        self.refused(&whole, ahead.pd.tot_len, seen, refusal, host, out);
                     }
                 }
                 out.replaced = Some(Replaced { at: whole.headroom(), len: whole.len() });

@@ -12,11 +12,12 @@ use crate::engine::Engine;
 use crate::engine::cx::Cx;
 use crate::engine::order::Seen;
 use crate::engine::rules::RuleBook;
+use crate::engine::test_rule::MAX_HITS;
 use crate::exec::Site;
 use crate::host::Host;
 use crate::packet::{DropReason, Packet, PacketDesc};
 use crate::rule::{Action, Addr, Af, Direction, LogFlags};
-use crate::state::record::NONE;
+use crate::state::record::{NONE, StateExt};
 
 /// Most records one packet makes.
 pub const MOST: u8 = 128;
@@ -163,14 +164,21 @@ impl Engine {
         if cx.log_forced || self.logs_all(rule) {
             self.log(cx, Speaks { rule, anchor, because: None }, reason);
         }
-        let Some(mut at) = cx.state.and_then(|s| self.table.get(s)).and_then(|s| self.table.ext(s)).map(|e| e.matches)
-        else {
-            return;
-        };
-        let mut hits = [NONE; super::test_rule::MAX_HITS];
-        let mut n = 0_usize;
+        let Some(ext) = cx.state.and_then(|s| self.table.get(s)).and_then(|s| self.table.ext(s)) else { return };
+        let (hits, n) = self.matched_by(ext);
+        // The last one hit speaks first, as in pf.
+        for rule in hits.into_iter().take(n).rev() {
+            if self.logs_all(rule) {
+                self.log(cx, Speaks { rule, anchor, because: None }, reason);
+            }
+        }
+    }
+
+    /// The `match` rules of a state in the order they were hit, and how many.
+    pub(super) fn matched_by(&self, ext: &StateExt) -> ([u32; MAX_HITS], usize) {
+        let (mut hits, mut n, mut at) = ([NONE; MAX_HITS], 0_usize, ext.matches);
         for _ in 0..hits.len() {
-            let Some(block) = self.table.matches.get(at).copied() else { break };
+            let Some(block) = self.table.matches.get(at) else { break };
             for r in block.rules.into_iter().filter(|r| *r != NONE) {
                 if let Some(to) = hits.get_mut(n) {
                     *to = r;
@@ -179,12 +187,7 @@ impl Engine {
             }
             at = block.next;
         }
-        // The last one hit speaks first, as in pf.
-        for rule in hits.into_iter().take(n).rev() {
-            if self.logs_all(rule) {
-                self.log(cx, Speaks { rule, anchor, because: None }, reason);
-            }
-        }
+        (hits, n)
     }
 
     /// The record of a packet that is dropped before it is looked at closely.

@@ -262,7 +262,7 @@ impl Engine {
             _ => return self.normalized(pkt, meta, seen, ahead, room, host, out),
         };
         self.counters.reason(refusal.reason);
-        self.refused(pkt, seen, refusal, host, out);
+        self.refused(pkt, ahead.pd.tot_len, seen, refusal, host, out);
     }
 
     /// Sets what only the host knows.
@@ -277,10 +277,12 @@ impl Engine {
         }
     }
 
-    /// A packet without a description: dropped, counted at the interface only.
+    /// A packet without a description: dropped, counted at the interface only, with as many bytes as were known before it was
+    /// refused.
     pub(super) fn refused<H: Host>(
         &mut self,
         pkt: &Packet<'_>,
+        bytes: u32,
         seen: Seen,
         why: Refusal,
         host: &mut H,
@@ -289,8 +291,7 @@ impl Engine {
         if why.log {
             self.log_refused(pkt, seen, why.reason, host);
         }
-        let len = u32::try_from(pkt.len()).unwrap_or(u32::MAX);
-        self.ifaces.count(seen.iface, seen.af, seen.dir, false, len);
+        self.ifaces.count(seen.iface, seen.af, seen.dir, false, bytes);
         (out.verdict, out.action) = (Verdict::Drop, Some(Action::Drop));
         (out.reason, out.logged) = (why.reason, why.log);
     }

@@ -11,7 +11,7 @@ use crate::packet::tcp_flags::{ACK, RST};
 use crate::rule::{TIMEOUTS, Timeout};
 use crate::state::key::Idx;
 use crate::state::live::Live;
-use crate::state::record::{NONE, PeerState, State};
+use crate::state::record::{NONE, PeerState, SRC_NODE_KINDS, State};
 use crate::state::timeout::{Load, expires, value};
 
 /// States removed in one go.
@@ -45,34 +45,35 @@ impl Engine {
         Some(out)
     }
 
-    /// Removes a state (`pf_remove_state` and `pf_free_state`).
+    /// Ends a state (`pf_remove_state`): nothing finds it any more. The next search for expired states frees it; until then its
+    /// rules and the table count it.
     pub(super) fn remove_state<H: Host>(&mut self, slot: u32, host: &mut H, now: u32) {
-        let Some(state) = self.table.get(slot).cloned() else { return };
+        let Some(state) = self.table.get(slot).filter(|_| !self.table.has_ended(slot)).cloned() else { return };
         if state.src().state == PeerState::PROXY_DST {
             self.reset_client(&state, slot, host);
         }
-        self.change(slot, |s| s.set_both(PeerState::CLOSED));
+        self.close(slot);
         let linger = self.base_timeout(state.rule, Timeout::SrcTrack);
         self.release_pools(slot, host);
-        let mut at = self.table.ext(&state).map_or(NONE, |e| e.matches);
-        for _ in 0..self.table.matches.limit() {
-            let Some(block) = self.table.matches.get(at).copied() else { break };
-            for r in block.rules {
-                if r != NONE {
-                    self.rules.unpin(r);
-                }
-            }
-            at = block.next;
-        }
-        let Some((state, ext)) = self.table.remove(slot) else { return };
-        if let Some(e) = ext {
-            for id in e.src_nodes {
+        if let Some(e) = self.table.exts.get_mut(state.ext) {
+            for id in core::mem::replace(&mut e.src_nodes, [NONE; SRC_NODE_KINDS]) {
                 self.nodes.release(id, state.counted_connection(), linger, now);
             }
+        }
+        self.table.end(slot);
+    }
+
+    /// Frees a state that has ended (`pf_free_state`).
+    fn free_state(&mut self, slot: u32) {
+        let Some((state, ext)) = self.table.get(slot).map(|s| (s.clone(), self.table.ext(s).copied())) else { return };
+        if let Some(e) = ext {
+            let (hits, n) = self.matched_by(&e);
+            hits.into_iter().take(n).for_each(|r| self.rules.unpin(r));
             if e.anchor != NONE {
                 self.rules.unpin(e.anchor);
             }
         }
+        self.table.remove(slot);
         self.rules.unpin(state.rule);
     }
 
@@ -127,7 +128,7 @@ impl Engine {
             left = left.saturating_sub(scanned.max(1));
         }
         self.walk_flushes(self.table.len() / interval);
-        if now >= self.next_slow {
+        if !(1..=interval).contains(&self.next_slow.saturating_sub(now)) {
             self.next_slow = now.saturating_add(interval);
             self.sweeping = true;
             self.purge_fragments(host);
@@ -155,6 +156,7 @@ impl Engine {
         });
         for slot in gone.iter().take(n) {
             self.remove_state(*slot, host, now);
+            self.free_state(*slot);
         }
         scanned
     }

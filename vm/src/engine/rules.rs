@@ -122,7 +122,7 @@ impl RuleEntry {
     }
 
     fn zero(&mut self) {
-        self.evaluations = 0;
+        (self.evaluations, self.states_total) = (0, 0);
         (self.packets, self.bytes) = Default::default();
     }
 }
@@ -322,6 +322,13 @@ impl RuleBook {
         if let Some(e) = self.entries.get_mut(place) {
             e.states = e.states.saturating_add(1);
             e.states_total = e.states_total.wrapping_add(1);
+        }
+    }
+
+    /// A state begins to refer to a match rule: it is among the rule's states and none of its making (`STATE_INC_COUNTERS`).
+    pub fn pin_match(&mut self, place: u32) {
+        if let Some(e) = self.entries.get_mut(place) {
+            e.states = e.states.saturating_add(1);
         }
     }
 

@@ -392,10 +392,9 @@ impl TableSet {
         self.names.iter_mut().find(|n| n.path == path && n.name == name)
     }
 
-    /// Removes a table that an operator or a definition made, or empties it where rules name it.
+    /// Removes a table that an operator or a definition made, or empties it where rules name it: what it counted stays then.
     pub fn kill(&mut self, slot: Slot) {
         self.all.clear(slot);
-        self.all.zero(slot, true);
         let all = &mut self.all;
         self.names.retain_mut(|n| {
             if n.slot != slot {

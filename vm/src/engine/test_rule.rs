@@ -13,7 +13,7 @@ use crate::engine::rules::RuleBook;
 use crate::engine::tables::TableSet;
 use crate::engine::track::segment_of;
 use crate::engine::trail::{self, Trail};
-use crate::exec::{self, Context, Forest, Grove, Question, Site, Step, UnitId};
+use crate::exec::{self, Context, Forest, Grove, Question, Site, Step, Stop, UnitId};
 use crate::host::Host;
 use crate::isa::RouteTest;
 use crate::nat::rewrite::{self, IcmpKey, Target};
@@ -67,7 +67,9 @@ impl Engine {
         cx.rule = m.rule.map_or_else(|| self.rules.default_place(), |r| self.rules.place(r));
         cx.anchor = m.anchor.map(|a| self.rules.place(a));
         if let Err(reason) = evaluated {
-            self.counters.reason(reason);
+            if let Some(reason) = reason {
+                self.counters.reason(reason);
+            }
             return Action::Drop;
         }
         let Some(entry) = self.rules.get(cx.rule) else { return Action::Drop };
@@ -137,13 +139,19 @@ impl Engine {
             return Action::Drop;
         }
         let last = m.translated.map(|(unit, t)| Site { unit, rule: t.rule });
-        let nat_rule = last.filter(|s| self.counts_states(*s)).map(|s| self.rules.place(s));
         let hits = m.hits.get(..m.count).unwrap_or_default();
+        let nat_rule = last.filter(|_| self.any_counts_states(cx.rule, hits)).map(|s| self.rules.place(s));
         let making = Making { rule: cx.rule, anchor: cx.anchor, nat_rule, actions, hits, tag: m.tag.unwrap_or(0) };
         match self.create_state(cx, &making) {
             Action::Pass => self.rewrite_first(cx, map),
             other => other,
         }
+    }
+
+    /// Whether a pool of any rule that matched counts states.
+    fn any_counts_states(&self, rule: u32, hits: &[u32]) -> bool {
+        let sites = hits.iter().chain([&rule]).filter_map(|place| self.rules.get(*place)?.site);
+        sites.into_iter().any(|site| self.counts_states(site))
     }
 
     /// Whether a rule's pools count states.
@@ -180,8 +188,8 @@ impl Engine {
         done
     }
 
-    /// Evaluates the rules, translating where a match rule asks for it.
-    fn match_rules<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>, m: &mut Matched) -> Result<(), DropReason> {
+    /// Evaluates the rules, translating where a match rule asks for it. Not every packet they drop has a reason.
+    fn match_rules<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>, m: &mut Matched) -> Result<(), Option<DropReason>> {
         let result = if self.trail.on {
             // Straight code is longer: it must not run dry only because somebody watches.
             self.machine.reset(Body::Straight, u32::MAX);
@@ -208,7 +216,7 @@ impl Engine {
         &mut self,
         cx: &mut Cx<'_, '_, H>,
         m: &mut Matched,
-    ) -> Result<(), DropReason> {
+    ) -> Result<(), Option<DropReason>> {
         // Each round answers a question of the program, of which there are no more than steps.
         for _ in 0..self.fuel {
             let Some(forest) = &self.forest else { return Ok(()) };
@@ -226,11 +234,13 @@ impl Engine {
             let step = exec::run(forest, cx.pd, &mut self.machine, &mut ctx);
             match step {
                 Step::Done => return Ok(()),
-                Step::Drop(_) => return Err(DropReason::Memory),
+                // pf counts no reason for anchors that lie too deep.
+                Step::Drop(Stop::Depth) => return Err(None),
+                Step::Drop(Stop::Hits | Stop::Fuel | Stop::Fault) => return Err(Some(DropReason::Memory)),
                 Step::Suspend(question) => self.answer_question(cx, m, question)?,
             }
         }
-        Err(DropReason::Memory)
+        Err(Some(DropReason::Memory))
     }
 
     fn answer_question<H: Host>(
@@ -238,21 +248,21 @@ impl Engine {
         cx: &mut Cx<'_, '_, H>,
         m: &mut Matched,
         question: Question,
-    ) -> Result<(), DropReason> {
+    ) -> Result<(), Option<DropReason>> {
         match question {
             Question::Translate(hit) => {
                 let rule = self.rules.get(self.rules.place(hit.site)).map(|e| e.rule);
                 let done = rule.is_some_and(|r| self.translate_by(cx, hit.site, &r, &mut m.translated));
-                return if done { Ok(()) } else { Err(DropReason::Translate) };
+                return if done { Ok(()) } else { Err(Some(DropReason::Translate)) };
             }
             Question::Route(test) => {
                 let addr = if test == RouteTest::NoRouteDst { cx.pd.ndaddr } else { cx.pd.nsaddr };
-                let hop = cx.host.route(cx.pd.af, &addr);
-                let yes = match test {
-                    RouteTest::UrpfFailed => hop.is_none_or(|h| h.iface != cx.pd.iface),
-                    _ => hop.is_none(),
+                // An address of one link is of the link it is seen on: nobody's routes are asked (`pf_routable`).
+                let unrouted = !on_link(cx.pd.af, &addr) && {
+                    let hop = cx.host.route(cx.pd.af, &addr);
+                    hop.is_none_or(|h| test == RouteTest::UrpfFailed && h.iface != cx.pd.iface)
                 };
-                self.machine.answer(yes);
+                self.machine.answer(unrouted);
             }
             Question::Label { .. } => self.machine.answer(false),
             Question::Os(os) => {
@@ -432,6 +442,12 @@ impl<H: Host, const FOLLOWED: bool> Context for Ask<'_, '_, H, FOLLOWED> {
         let who = Speaks { rule: place(hit.site), anchor: hit.call.map(place), because: because.map(place) };
         self.logger.log(self.rules, who, DropReason::Match, self.host);
     }
+}
+
+/// Whether an address is of one link or one interface only (`IN6_IS_SCOPE_EMBED`).
+const fn on_link(af: Af, addr: &rule::Addr) -> bool {
+    let [a, b, ..] = addr.0;
+    matches!(af, Af::Inet6) && (a == 0xfe && b & 0xc0 == 0x80 || a == 0xff && matches!(b & 0x0f, 1 | 2))
 }
 
 /// ICMP queries and answers (`ICMP_INFOTYPE`).

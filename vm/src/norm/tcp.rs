@@ -172,7 +172,7 @@ struct Stamp {
 pub fn follow(
     packet: &mut Packet<'_>,
     meta: &PktMeta,
-    desc: &mut PacketDesc,
+    desc: &PacketDesc,
     src: &mut PeerScrub,
     dst: &mut PeerScrub,
     conn: &Connection,
@@ -196,13 +196,9 @@ pub fn follow(
     Ok(())
 }
 
-/// The sender's TTL never falls below the highest seen.
-fn hold_ttl(
-    packet: &mut Packet<'_>,
-    meta: &PktMeta,
-    desc: &mut PacketDesc,
-    src: &mut PeerScrub,
-) -> Result<(), DropReason> {
+/// The sender's TTL never falls below the highest seen. The description keeps the one that came, as pf's does: it is what a
+/// packet has that goes on in the other family.
+fn hold_ttl(packet: &mut Packet<'_>, meta: &PktMeta, desc: &PacketDesc, src: &mut PeerScrub) -> Result<(), DropReason> {
     if !src.present {
         return Ok(());
     }
@@ -211,7 +207,6 @@ fn hold_ttl(
     src.ttl = src.ttl.max(now);
     if now != src.ttl {
         Patch::network(packet, meta, desc.af).u8(at, src.ttl, true)?;
-        desc.ttl = src.ttl;
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! The state table: records, the index by key, the order of creation, and what is to be looked at next for expiry.
 //!
-//! A state stands in the index ([`Index`]) by its wire key and, when translated, by its stack key too. Memory for all of
+//! A state stands in the index ([`Index`]) by its wire key and, when translated, by its stack key too. One that has ended is
+//! found by no key and listed no more, but counts until the next search for expired ones frees it, as in pf. Memory for all of
 //! it is taken when the table is made, or when a larger limit is asked for ([`StateTable::grow`]).
 //!
 //! **Invariant:** a key that is linked names a state in use; unlinking both keys and giving the record back happen in
@@ -26,6 +27,8 @@ struct Order {
 }
 
 const UNORDERED: Order = Order { prev: NONE, next: NONE, id: 0 };
+/// Marks the number of a state that has ended and waits to be freed.
+const ENDED: u64 = 1 << 63;
 
 /// How attaching a key went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,7 +163,7 @@ impl StateTable {
         self.states.reserve(limit)?;
         lengthen(&mut self.order, want, &UNORDERED);
         self.index = index;
-        let mut at = self.first;
+        let mut at = self.first();
         for _ in 0..self.states.used() {
             let Some(translated) = self.get(at).map(State::translated) else { break };
             self.link_in(at, KeySide::Wire);
@@ -244,7 +247,13 @@ impl StateTable {
     /// The number a state was given when it was inserted: they rise.
     #[must_use]
     pub fn id(&self, slot: u32) -> u64 {
-        self.order_of(slot).map_or(0, |o| o.id)
+        self.order_of(slot).map_or(0, |o| o.id & !ENDED)
+    }
+
+    /// Whether a state has ended and waits to be freed.
+    #[must_use]
+    pub fn has_ended(&self, slot: u32) -> bool {
+        self.order_of(slot).is_some_and(|o| o.id & ENDED != 0)
     }
 
     /// The number the next state will be given.
@@ -256,31 +265,41 @@ impl StateTable {
     /// The next state of an endless walk round the table, and whether it is the last of a round.
     pub fn walk(&mut self) -> (u32, bool) {
         let here = if self.walker == NONE { self.first } else { self.walker };
-        self.walker = self.next(here);
+        self.walker = self.after(here);
         let over = core::mem::take(&mut self.round_over);
         (here, over || self.walker == NONE)
     }
 
     /// Slots in order of creation.
     pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
-        let mut at = self.first;
+        self.from(self.first)
+    }
+
+    fn from(&self, slot: u32) -> impl Iterator<Item = u32> + '_ {
+        let mut at = slot;
         core::iter::from_fn(move || {
             let here = at;
             at = self.order_of(here)?.next;
             Some(here)
         })
         .take(usize::try_from(self.states.limit()).unwrap_or(usize::MAX))
+        .filter(|slot| !self.has_ended(*slot))
     }
 
     /// The oldest state.
     #[must_use]
-    pub const fn first(&self) -> u32 {
-        self.first
+    pub fn first(&self) -> u32 {
+        self.from(self.first).next().unwrap_or(NONE)
     }
 
     /// The state made after this one.
     #[must_use]
     pub fn next(&self, slot: u32) -> u32 {
+        self.from(self.after(slot)).next().unwrap_or(NONE)
+    }
+
+    /// The same, whether it has ended or not.
+    fn after(&self, slot: u32) -> u32 {
         self.order_of(slot).map_or(NONE, |o| o.next)
     }
 
@@ -387,19 +406,29 @@ impl StateTable {
         });
     }
 
-    /// Removes a settled state: both keys, its place, its record, its extension. Gives back the record and extension.
-    pub fn remove(&mut self, slot: u32) -> Option<(State, Option<StateExt>)> {
-        let state = self.get(slot)?.clone();
-        let ext = self.ext(&state).copied();
+    /// Ends a settled state: it gives up both keys and is listed no more. What it counts as, it counts as until
+    /// [`StateTable::remove`].
+    pub fn end(&mut self, slot: u32) {
+        let Some(translated) = self.get(slot).filter(|_| !self.has_ended(slot)).map(State::translated) else { return };
         self.detach(slot, KeySide::Wire);
-        if state.translated() {
+        if translated {
             self.detach(slot, KeySide::Stack);
         }
+        if let Some(o) = self.order_mut(slot) {
+            o.id |= ENDED;
+        }
+    }
+
+    /// Frees a settled state, after ending it: its place, its record, its extension. Gives back the record and extension.
+    pub fn remove(&mut self, slot: u32) -> Option<(State, Option<StateExt>)> {
+        self.end(slot);
+        let state = self.get(slot)?.clone();
+        let ext = self.ext(&state).copied();
         if self.cursor == slot {
-            self.cursor = self.next(slot);
+            self.cursor = self.after(slot);
         }
         if self.walker == slot {
-            self.walker = self.next(slot);
+            self.walker = self.after(slot);
             self.round_over |= self.walker == NONE;
         }
         let o = *self.order_of(slot)?;
@@ -494,6 +523,7 @@ impl StateTable {
     /// Whether any state has the key on this side, on whatever interface (`pf.c pf_find_state_all`).
     #[must_use]
     pub fn holds(&self, key: &StateKey, side: KeySide) -> bool {
+        self.searches.add(1);
         let mut found = false;
         self.index.each(self.index.hash(key), |n| {
             let (slot, s) = owner(n);
@@ -523,7 +553,7 @@ impl StateTable {
                 self.cursor = NONE;
                 break;
             }
-            self.cursor = self.next(here);
+            self.cursor = self.after(here);
             if collected >= out.len() {
                 break;
             }

@@ -27,16 +27,19 @@ impl Threshold {
 
     /// Counts one event.
     pub fn add(&mut self, now: u32) {
+        self.count = self.decayed(now).wrapping_add(MULT);
+        self.last = now;
+    }
+
+    /// What is left of the count by now.
+    fn decayed(&self, now: u32) -> u32 {
         let diff = now.wrapping_sub(self.last);
         if diff >= self.seconds {
-            self.count = 0;
-        } else {
-            // As wide as pf's own arithmetic: the product wraps at 32 bits.
-            let gone = self.count.wrapping_mul(diff).checked_div(self.seconds).unwrap_or(0);
-            self.count = self.count.wrapping_sub(gone);
+            return 0;
         }
-        self.count = self.count.wrapping_add(MULT);
-        self.last = now;
+        // As wide as pf's own arithmetic: the product wraps at 32 bits.
+        let gone = self.count.wrapping_mul(diff).checked_div(self.seconds).unwrap_or(0);
+        self.count.wrapping_sub(gone)
     }
 
     /// Whether the rate is above its limit.
@@ -45,10 +48,10 @@ impl Threshold {
         self.count > self.limit
     }
 
-    /// The rate as `pfctl -sS` prints it: events in `seconds` (thousandths cut off) and the seconds.
+    /// The rate as it stands now: thousandths of events, and in how many seconds (`DIOCGETSRCNODES`).
     #[must_use]
-    pub const fn shown(&self) -> (u32, u32) {
-        (self.count / MULT, self.seconds)
+    pub fn shown(&self, now: u32) -> (u32, u32) {
+        (self.decayed(now), self.seconds)
     }
 }
 
@@ -67,8 +70,8 @@ mod tests {
         assert!(t.exceeded());
         t.add(105);
         assert!(!t.exceeded());
-        assert_eq!(t.shown(), (3, 10));
+        assert_eq!((t.shown(105), t.shown(107), t.shown(115)), ((3000, 10), (2400, 10), (0, 10)));
         t.add(120);
-        assert_eq!(t.shown(), (1, 10));
+        assert_eq!(t.shown(120), (1000, 10));
     }
 }

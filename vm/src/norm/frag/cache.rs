@@ -5,7 +5,7 @@
 use super::queue::{BAD, Frent, QUEUE_LIMIT, Queue, Refused};
 use super::store::{BLOCK, Store};
 use crate::packet::{DropReason, Packet};
-use crate::rule::{Addr, Af, Direction};
+use crate::rule::{Addr, Af};
 use crate::state::pool::{OutOfMemory, Pool, filled};
 use crate::state::record::NONE;
 use alloc::vec::Vec;
@@ -17,14 +17,13 @@ const STALE_PER_SECOND: u32 = 200;
 /// Largest datagram.
 const MAX_PACKET: u32 = 65535;
 
-/// What fragments of one flow share (`struct pf_frnode`).
+/// What fragments of one flow share (`struct pf_frnode`, as `pf_frnode_compare` looks at it: not the direction).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FlowKey {
     pub(super) src: Addr,
     pub(super) dst: Addr,
     pub(super) af: Af,
     pub(super) proto: u8,
-    pub(super) dir: Direction,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -191,7 +190,7 @@ impl FragCache {
         let mut h = SipHasher13::new_with_keys(self.keys.0, self.keys.1);
         h.write(&key.src.0);
         h.write(&key.dst.0);
-        h.write(&[u8::from(key.af == Af::Inet6), key.proto, u8::from(key.dir == Direction::Out)]);
+        h.write(&[u8::from(key.af == Af::Inet6), key.proto]);
         self.place(h.finish())
     }
 
@@ -385,13 +384,14 @@ impl FragCache {
             d.queue.add(&mut self.frents, &mut self.store, a.key.af, id)
         } else {
             d.queue.begin(&mut self.frents, id);
-            Ok(())
+            Ok(false)
         };
         let lost = u64::from(held.saturating_sub(self.frents.used()));
         self.counters.removals = self.counters.removals.wrapping_add(lost);
         match result {
-            Ok(()) => {
-                self.counters.inserts = self.counters.inserts.wrapping_add(1);
+            Ok(again) => {
+                self.counters.inserts = self.counters.inserts.wrapping_add(1).wrapping_add(again.into());
+                self.counters.removals = self.counters.removals.wrapping_add(again.into());
                 if a.off == 0 {
                     d.extoff = a.extoff;
                 }
@@ -402,7 +402,7 @@ impl FragCache {
                 }
             }
         }
-        result
+        result.map(|_| ())
     }
 
     /// Begins a datagram.

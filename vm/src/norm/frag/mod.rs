@@ -141,7 +141,7 @@ fn normalize4(
     }
     let header = u32::from(desc.ip_hlen);
     let arrival = Arrival {
-        key: FlowKey { src: desc.src, dst: desc.dst, af: Af::Inet, proto: packet.u8(9).ok_or(memory)?, dir: desc.dir },
+        key: FlowKey { src: desc.src, dst: desc.dst, af: Af::Inet, proto: packet.u8(9).ok_or(memory)? },
         id: desc.frag.id,
         header,
         extoff: 0,
@@ -183,7 +183,7 @@ fn normalize6(
     }
     let arrival = Arrival {
         // Only the first fragment's protocol counts.
-        key: FlowKey { src: desc.src, dst: desc.dst, af: Af::Inet6, proto: 0, dir: desc.dir },
+        key: FlowKey { src: desc.src, dst: desc.dst, af: Af::Inet6, proto: 0 },
         id: frag.id(),
         header,
         extoff: desc.extoff,

@@ -182,8 +182,8 @@ impl Queue {
         self.link(pool, id, NONE);
     }
 
-    /// Puts a further fragment in, settling what overlaps.
-    pub(super) fn add(&mut self, pool: &mut Pool<Frent>, store: &mut Store, af: Af, id: u32) -> Result<(), Refused> {
+    /// Puts a further fragment in, settling what overlaps. Whether one that was cut had to be put in anew.
+    pub(super) fn add(&mut self, pool: &mut Pool<Frent>, store: &mut Store, af: Af, id: u32) -> Result<bool, Refused> {
         let (Some(mut e), Some(last)) = (pool.get(id).copied(), pool.get(self.last).copied()) else { return Err(BAD) };
         let misfit = match af {
             Af::Inet => BAD,
@@ -207,8 +207,8 @@ impl Queue {
                 *queued = e;
             }
         }
-        self.cut_later(pool, store, af, &e, prev)?;
-        if self.link(pool, id, prev) { Ok(()) } else { Err(Refused::Datagram) }
+        let cut = self.cut_later(pool, store, af, &e, prev)?;
+        if self.link(pool, id, prev) { Ok(cut) } else { Err(Refused::Datagram) }
     }
 
     /// Whether a fragment denies what the last one says of the datagram's end.
@@ -228,7 +228,7 @@ impl Queue {
         af: Af,
         new: &Frent,
         prev: u32,
-    ) -> Result<(), Refused> {
+    ) -> Result<bool, Refused> {
         let mut after = pool.get(prev).map_or(self.first, |p| p.next);
         for _ in 0..QUEUE_LIMIT {
             let Some(mut old) = pool.get(after).copied().filter(|o| new.end() > o.off) else { break };
@@ -248,12 +248,12 @@ impl Queue {
                     pool.give(after);
                     return Err(Refused::Datagram);
                 }
-                break;
+                return Ok(true);
             }
             store.give(old.chain);
             pool.give(after);
             after = old.next;
         }
-        Ok(())
+        Ok(false)
     }
 }
