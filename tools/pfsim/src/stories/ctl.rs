@@ -122,7 +122,7 @@ impl Player<'_> {
     }
 
     /// The second it is, as the engine counts.
-    fn second(&self) -> u32 {
+    pub(super) fn second(&self) -> u32 {
         u32::try_from(self.world.sim.now_ms() / 1000).unwrap_or(u32::MAX)
     }
 
@@ -131,7 +131,12 @@ impl Player<'_> {
         let tables = &mut self.world.engine.tables;
         tables.all.clock(now);
         let persist = pfvm::image::TableFlags::PERSIST;
-        let found = tables.named(b"", name.as_bytes()).map(|n| n.slot);
+        let named = tables.named(b"", name.as_bytes());
+        if named.is_some_and(|n| n.flags.has(pfvm::image::TableFlags::CONST) && !matches!(op, "show" | "test" | "zero"))
+        {
+            return None;
+        }
+        let found = named.map(|n| n.slot);
         let slot = match (found, op) {
             (Some(s), _) => s,
             (None, "add" | "replace") => {
@@ -205,7 +210,10 @@ impl Player<'_> {
                 self.world.engine.kill_sources(|_| true);
             }
             "rules" => self.load_main(""),
-            "info" => self.world.engine.counters.clear(),
+            "info" => {
+                self.world.engine.counters.clear();
+                self.world.engine.clear_counters();
+            }
             _ => {}
         }
     }

@@ -8,6 +8,7 @@ mod build;
 mod compare;
 mod ctl;
 mod dump;
+mod end;
 pub mod fields;
 mod inspect;
 mod model;
@@ -22,7 +23,7 @@ use std::path::Path;
 use pfc::osfp::Fingerprints;
 
 pub use model::{Step, Story};
-pub use run::{Player, Report, play};
+pub use run::{Player, Report, play, play_straight};
 
 /// Why stories cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -134,6 +135,9 @@ pub fn replay(path: &Path, names: &[String], verbose: bool) -> Result<Score, Sto
                 for line in d {
                     println!("    {line}");
                 }
+            }
+            for line in &report.end {
+                println!("{} end: {line}", s.name);
             }
         }
     }

@@ -25,6 +25,14 @@ pub struct Story {
 }
 
 impl Story {
+    /// Whether what becomes of its packets depends on chance, so that counters at its end do.
+    #[must_use]
+    pub fn rests_on_chance(&self) -> bool {
+        const OUTCOME: [&str; 6] = ["verdict", "decisions", "counters", "nstates", "reason", "rule"];
+        let fuzzy = self.steps.iter().flat_map(|s| &s.fuzzy);
+        fuzzy.into_iter().any(|f| OUTCOME.contains(&f.split(['.', '[']).next().unwrap_or_default()))
+    }
+
     /// The family the story belongs to.
     #[must_use]
     pub fn family(&self) -> &str {

@@ -2,7 +2,7 @@
 
 use pfvm::engine::{Carried, Engine, LogRecord, Outcome, Seen, SendTo, Verdict, send_error};
 use pfvm::host::Host;
-use pfvm::packet::{Packet, PktMeta, describe};
+use pfvm::packet::{Packet, PacketDesc, PktMeta, describe};
 use pfvm::rule::{Addr, Af, Direction, RouteKind};
 use serde_json::{Value, json};
 
@@ -43,23 +43,52 @@ pub(super) fn family(bytes: &[u8]) -> Af {
     if bytes.first().is_some_and(|b| b >> 4 == 6) { Af::Inet6 } else { Af::Inet }
 }
 
-fn destination(bytes: &[u8]) -> Addr {
+/// Family the recorded host's forwarding takes a packet for: of what is not IPv4 it sees IPv6.
+fn forwarded_as(bytes: &[u8]) -> Af {
+    if bytes.first().is_some_and(|b| b >> 4 == 4) { Af::Inet } else { Af::Inet6 }
+}
+
+/// An address of a packet, its offset by family.
+fn address(bytes: &[u8], af: Af, v4: usize, v6: usize) -> Addr {
     let mut a = [0; 16];
-    match family(bytes) {
-        Af::Inet => a[..4].copy_from_slice(bytes.get(16..20).unwrap_or(&[0; 4])),
-        Af::Inet6 => a.copy_from_slice(bytes.get(24..40).unwrap_or(&[0; 16])),
+    match af {
+        Af::Inet => a[..4].copy_from_slice(bytes.get(v4..v4 + 4).unwrap_or(&[0; 4])),
+        Af::Inet6 => a.copy_from_slice(bytes.get(v6..v6 + 16).unwrap_or(&[0; 16])),
     }
     Addr(a)
 }
 
+fn source(bytes: &[u8], af: Af) -> Addr {
+    address(bytes, af, 12, 8)
+}
+
+fn destination(bytes: &[u8]) -> Addr {
+    address(bytes, forwarded_as(bytes), 16, 24)
+}
+
 /// The TTL of a packet.
 fn ttl(bytes: &[u8]) -> u8 {
-    bytes.get(if family(bytes) == Af::Inet { 8 } else { 7 }).copied().unwrap_or(0)
+    bytes.get(if forwarded_as(bytes) == Af::Inet { 8 } else { 7 }).copied().unwrap_or(0)
+}
+
+/// A packet as pf leaves it between its runs: other addresses, and the header checksum of the old ones.
+fn as_pf_leaves(before: &[u8], after: &[u8]) -> Vec<u8> {
+    let mut bytes = after.to_vec();
+    if family(before) == Af::Inet && forwarded_as(after) == Af::Inet && before.len() >= 20 && after.len() >= 20 {
+        let word = |b: &[u8], at: usize| u32::from(u16::from_be_bytes([b[at], b[at + 1]]));
+        let words = (12..20).step_by(2);
+        // RFC 1624 §3, backwards.
+        let sum = words.fold(0xffff & !word(after, 10), |sum, at| sum + word(before, at) + (0xffff & !word(after, at)));
+        let sum = (sum & 0xffff) + (sum >> 16);
+        let sum = (sum & 0xffff) + (sum >> 16);
+        bytes[10..12].copy_from_slice(&u16::try_from(0xffff & !sum).unwrap_or(0).to_be_bytes());
+    }
+    bytes
 }
 
 /// One hop less.
 fn hop(bytes: &mut [u8]) {
-    match family(bytes) {
+    match forwarded_as(bytes) {
         Af::Inet => {
             bytes[8] -= 1;
             // The output path computes the header checksum anew.
@@ -216,13 +245,13 @@ impl World {
         if let Some(to) = outcome.send_to
             && outcome.verdict == Verdict::Pass
         {
-            self.route_to(&mut through, &to, dir, routed);
+            self.route_to(bytes, &mut through, &to, dir, routed);
         }
         through
     }
 
-    /// Carries out `route-to`, `reply-to` or `dup-to` (`pf_route`, `pf_route6`).
-    fn route_to(&mut self, t: &mut Through, to: &SendTo, dir: Direction, routed: u32) {
+    /// Carries out `route-to`, `reply-to` or `dup-to` (`pf_route`, `pf_route6`) for a packet that was `came` before its run.
+    fn route_to(&mut self, came: &[u8], t: &mut Through, to: &SendTo, dir: Direction, routed: u32) {
         let dup = to.kind == RouteKind::DupTo;
         if routed > MAX_ROUTED {
             t.routed = true;
@@ -234,7 +263,7 @@ impl World {
         if dir == Direction::In {
             if ttl(&bytes) <= 1 {
                 if !dup {
-                    self.stack_error(&bytes, Error::TimeExceeded, 0, true);
+                    self.stack_error(&as_pf_leaves(came, &bytes), Error::TimeExceeded, 0, true);
                 }
                 return;
             }
@@ -288,7 +317,8 @@ impl World {
 
     /// An error the host's stack (or the filter, `generated`) sends about a packet.
     fn stack_error(&mut self, bytes: &[u8], what: Error, mtu: u32, generated: bool) {
-        let (kind, code) = match (family(bytes), what) {
+        let af = forwarded_as(bytes);
+        let (kind, code) = match (af, what) {
             (Af::Inet, Error::TimeExceeded) => (11, 0),
             (Af::Inet, Error::NoRoute) => (3, 1),
             (Af::Inet, Error::TooBig) => (3, 4),
@@ -298,9 +328,11 @@ impl World {
         };
         let mut window = bytes.to_vec();
         let packet = Packet::whole(&mut window);
-        if let Ok(pd) = describe(&packet, &PktMeta::default(), family(bytes), Direction::In, 0) {
-            send_error(&packet, &pd, (kind, code, mtu), generated, &mut self.sim);
-        }
+        let pd = describe(&packet, &PktMeta::default(), af, Direction::In, 0).unwrap_or_else(|_| {
+            let (src, dst) = (source(bytes, af), address(bytes, af, 16, 24));
+            PacketDesc { src, dst, ..PacketDesc::seen(af, Direction::In, 0) }
+        });
+        send_error(&packet, &pd, (kind, code, mtu), generated, &mut self.sim);
     }
 
     /// Sends what the filter and the host have made; what is not `generated` is filtered on its way.
@@ -356,7 +388,7 @@ impl World {
         }
         if dir == "fwd" {
             step["in_hex"] = json!(passed);
-            self.forward(&t, verdict, &mut step);
+            self.forward(bytes, &t, verdict, &mut step);
         } else {
             step["out_hex"] = json!(passed);
         }
@@ -414,16 +446,16 @@ impl World {
         let _ = step;
     }
 
-    /// The way of a forwarded packet after its run inwards.
-    fn forward(&mut self, t: &Through, verdict: &str, step: &mut Value) {
+    /// The way of a forwarded packet, `came` before its run inwards.
+    fn forward(&mut self, came: &[u8], t: &Through, verdict: &str, step: &mut Value) {
         let af_to = t.outcome.verdict == Verdict::Reroute;
         if !af_to && verdict != "pass" {
             step["fwd"] = json!(verdict);
             return;
         }
         let mut bytes = t.bytes.clone();
-        let dst = destination(&bytes);
-        let ip = ip_of(family(&bytes), &dst);
+        let (af, dst) = (forwarded_as(&bytes), destination(&bytes));
+        let ip = ip_of(af, &dst);
         if !af_to && (self.sim.own(&ip) || self.sim.broadcast(&ip) || t.outcome.divert.is_some()) {
             step["fwd"] = json!("local");
             step["deliver"] = json!("local");
@@ -432,10 +464,10 @@ impl World {
         if ttl(&bytes) <= 1 {
             step["fwd"] = json!("ttl-exceeded");
             self.emitted.push(json!({"via": "ttl-exceeded"}));
-            self.stack_error(&bytes, Error::TimeExceeded, 0, t.outcome.carried.generated);
+            self.stack_error(&as_pf_leaves(came, &bytes), Error::TimeExceeded, 0, t.outcome.carried.generated);
             return;
         }
-        let Some(way) = self.sim.route(family(&bytes), &dst) else {
+        let Some(way) = self.sim.route(af, &dst) else {
             step["fwd"] = json!("noroute");
             return;
         };
