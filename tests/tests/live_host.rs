@@ -381,6 +381,28 @@ mod live {
     }
 
     #[test]
+    fn changes_the_kernel_had_no_room_to_tell_are_asked_for() {
+        use std::fmt::Write as _;
+        let rules = "block\npass in on int0 inet proto icmp to (int0)\n";
+        let Some(mut bed) = Bed::new(rules) else { return };
+        assert!(bed.client.pings("192.0.2.1") && bed.client.pings_in_vain("192.0.2.50"));
+        let mut batch = String::new();
+        for n in 0..8000 {
+            let (a, b) = (n / 256, n % 256);
+            let _ =
+                writeln!(batch, "neigh replace 192.0.2.99 lladdr 02:00:00:00:{a:02x}:{b:02x} dev int0 nud permanent");
+        }
+        let batch = bed.write("changes", &batch);
+        let pfd = bed.pfd.as_ref().unwrap();
+        pfd.signal("STOP");
+        bed.filter.ok(&format!("ip -batch {}", batch.display()));
+        bed.filter.ok("ip address add 192.0.2.50/24 dev int0");
+        pfd.signal("CONT");
+        until("what was told in vain is known", || !bed.client.pings_in_vain("192.0.2.50"));
+        assert!(bed.pfd.as_mut().unwrap().ends_by("TERM"), "{}", bed.log());
+    }
+
+    #[test]
     fn signals_load_show_and_end() {
         let Some(mut bed) = Bed::new("pass\n") else { return };
         assert!(bed.client.pings("198.51.100.10"));

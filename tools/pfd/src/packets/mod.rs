@@ -10,7 +10,7 @@ pub(crate) mod slots;
 
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use pfdriver::edge::offload::{Offload, VNET, is_ufo};
 use pfdriver::edge::port::{PortId, Side};
@@ -215,38 +215,45 @@ fn for_good(error: &io::Error) -> bool {
 }
 
 /// Sends frames by one exit; how many went.
-fn send(port: &mut Sides, exit: Exit, frames: &[Sending<'_>]) -> usize {
+fn send(port: &Sides, exit: Exit, frames: &[Sending<'_>]) -> usize {
     match exit {
-        Exit::Stack(_) => match &mut port.stack {
-            Some(stack) => frames.iter().filter(|f| write(stack, f)).count(),
-            None => 0,
-        },
-        Exit::Wire(_) | Exit::Resolve(..) => match &port.wire {
-            Some(wire) => transmit(wire, frames),
-            None => 0,
-        },
+        Exit::Stack(_) => port.stack.as_ref().map_or(0, |stack| {
+            let wrote = |(vnet, bytes): &&Sending<'_>| {
+                write(|mut tap: &File| tap.write_vectored(&[IoSlice::new(vnet), IoSlice::new(bytes)]), stack, patient)
+            };
+            frames.iter().filter(wrote).count()
+        }),
+        Exit::Wire(_) | Exit::Resolve(..) => {
+            port.wire.as_ref().map_or(0, |wire| transmit(frames, |rest| sys::send(wire, rest), || patient(wire)))
+        }
     }
 }
 
-fn write(stack: &mut File, (vnet, bytes): &Sending<'_>) -> bool {
+/// Writes one frame; whether it went.
+fn write<T>(mut offer: impl FnMut(&T) -> io::Result<usize>, to: &T, mut patient: impl FnMut(&T) -> bool) -> bool {
     loop {
-        match stack.write_vectored(&[IoSlice::new(vnet), IoSlice::new(bytes)]) {
+        match offer(to) {
             Ok(_) => return true,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock && patient(stack.as_fd()) => {}
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock && patient(to) => {}
             // EINVAL, EIO, ENOMEM: this frame is not for this TAP now.
             Err(_) => return false,
         }
     }
 }
 
-fn transmit(wire: &OwnedFd, frames: &[Sending<'_>]) -> usize {
+/// Offers frames until each went or was refused; how many went.
+fn transmit(
+    frames: &[Sending<'_>],
+    mut offer: impl FnMut(&[Sending<'_>]) -> io::Result<usize>,
+    mut patient: impl FnMut() -> bool,
+) -> usize {
     let (mut at, mut sent, mut waits) = (0, 0, 0);
     while let Some(rest) = frames.get(at..).filter(|r| !r.is_empty()) {
-        match sys::send(wire, rest) {
+        match offer(rest) {
             Ok(n) => (at, sent) = (at + n.max(1), sent + n),
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) if full(&e) && waits < 3 && patient(wire.as_fd()) => waits += 1,
+            Err(e) if full(&e) && waits < 3 && patient() => waits += 1,
             // The first of the rest is refused (EMSGSIZE, ENETDOWN, EINVAL): it is lost, the others are tried.
             Err(_) => at += 1,
         }
@@ -259,8 +266,8 @@ fn full(error: &io::Error) -> bool {
 }
 
 /// Waits a moment for room.
-fn patient(fd: BorrowedFd<'_>) -> bool {
-    sys::wait_writable(fd, PATIENCE).unwrap_or(false)
+fn patient(fd: &impl AsFd) -> bool {
+    sys::wait_writable(fd.as_fd(), PATIENCE).unwrap_or(false)
 }
 
 /// The filter, as this thread uses it.
@@ -291,4 +298,66 @@ pub(crate) fn drain(mut file: &File) -> Option<u64> {
 pub(crate) fn wake(mut file: &File) {
     // Full means awake already.
     let _full = file.write_all(&1_u64.to_ne_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the kernel says, one offer after the other, and that it was asked no more often.
+    fn says(answers: &[Result<usize, i32>]) -> impl FnMut() -> io::Result<usize> {
+        let mut answers = answers.to_vec().into_iter();
+        move || answers.next().expect("nobody asks again").map_err(io::Error::from_raw_os_error)
+    }
+
+    /// What became of four frames: how many went, how often there was a wait, and how many were offered each time.
+    fn four(answers: &[Result<usize, i32>], room: bool) -> (usize, u32, Vec<usize>) {
+        let frames: [Sending<'_>; 4] = [([0; VNET], &[1]), ([0; VNET], &[2]), ([0; VNET], &[3]), ([0; VNET], &[4])];
+        let (mut answer, mut waits, mut offered) = (says(answers), 0, Vec::new());
+        let offer = |rest: &[Sending<'_>]| {
+            offered.push(rest.len());
+            answer()
+        };
+        let waiting = || {
+            waits += 1;
+            room
+        };
+        let sent = transmit(&frames, offer, waiting);
+        (sent, waits, offered)
+    }
+
+    #[test]
+    fn a_signal_or_a_full_ring_loses_no_frame() {
+        let (stop, full, again) = (Err(libc::EINTR), Err(libc::ENOBUFS), Err(libc::EAGAIN));
+        assert_eq!(four(&[stop, Ok(1), stop, stop, Ok(3)], true), (4, 0, vec![4, 4, 3, 3, 3]));
+        assert_eq!(four(&[full, again, Ok(2), full, Ok(2)], true), (4, 3, vec![4, 4, 4, 2, 2]));
+    }
+
+    #[test]
+    fn what_is_refused_holds_up_nothing() {
+        let (full, long, down) = (Err(libc::ENOBUFS), Err(libc::EMSGSIZE), Err(libc::ENETDOWN));
+        assert_eq!(four(&[Ok(1), long, Ok(2)], true), (3, 0, vec![4, 3, 2]));
+        assert_eq!(four(&[down; 4], true), (0, 0, vec![4, 3, 2, 1]));
+        // A ring that stays full is waited for so often; then its frames are lost.
+        assert_eq!(four(&[full; 7], true), (0, 3, vec![4, 4, 4, 4, 3, 2, 1]));
+        assert_eq!(four(&[full; 4], false), (0, 4, vec![4, 3, 2, 1]));
+    }
+
+    #[test]
+    fn a_tap_takes_a_frame_after_signals_and_waits() {
+        let wrote = |answers: &[Result<usize, i32>], room: bool| {
+            let mut answer = says(answers);
+            write(|()| answer(), &(), |()| room)
+        };
+        let (stop, full) = (Err(libc::EINTR), Err(libc::EAGAIN));
+        assert!(wrote(&[stop, full, stop, Ok(60)], true));
+        assert!(!wrote(&[stop, full], false) && !wrote(&[Err(libc::EIO)], true));
+    }
+
+    #[test]
+    fn what_passes_by_itself_ends_no_port() {
+        let error = io::Error::from_raw_os_error;
+        assert!([libc::EINTR, libc::ENOBUFS, libc::ENETDOWN].into_iter().all(|code| !for_good(&error(code))));
+        assert!(for_good(&error(libc::EBADFD)) && for_good(&io::ErrorKind::UnexpectedEof.into()));
+    }
 }
