@@ -164,7 +164,7 @@ struct Pair {
 impl Pair {
     /// Sends a segment from a side; the stamp as it went on.
     fn send(&mut self, from: usize, mut bytes: Vec<u8>) -> Result<(u32, u32), DropReason> {
-        let mut desc = look(&mut bytes);
+        let desc = look(&mut bytes);
         let mut packet = Packet::whole(&mut bytes);
         if !self.sides[from].present {
             self.sides[from] = begin(&packet, &desc, self.now_ms, &mut Same(0x1000_0000 * (from as u32 + 1)));

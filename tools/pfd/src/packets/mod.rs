@@ -306,7 +306,7 @@ mod tests {
 
     /// What the kernel says, one offer after the other, and that it was asked no more often.
     fn says(answers: &[Result<usize, i32>]) -> impl FnMut() -> io::Result<usize> {
-        let mut answers = answers.to_vec().into_iter();
+        let mut answers = answers.iter().copied();
         move || answers.next().expect("nobody asks again").map_err(io::Error::from_raw_os_error)
     }
 
