@@ -1,7 +1,10 @@
 # Installs Plan B: driver, commands, service. Run as administrator. Safe to run again: what is there is brought in line.
 #
-# Inserting a filter pauses every network stack: connections are interrupted for a moment, remote sessions too.
+# Inserting a filter pauses every network stack: connections are interrupted for a moment, remote sessions too. With the
+# intermediate driver every adapter gets a virtual one above it, where TCP/IP and other protocols move. Both drivers are
+# \\.\PlanB, so there is one or the other.
 param(
+    [switch]$Intermediate,              # the intermediate driver instead of the filter: docs\windows-im.md
     [switch]$Mandatory,                 # no filter, no network: a driver that does not load tears the stack down
     [ValidateSet('pass', 'block', 'last')]
     [string]$BootPolicy = 'pass',       # what holds until rules are loaded: everything, ARP alone, the last good rules
@@ -21,13 +24,25 @@ $machine = (Get-ItemProperty 'HKLM:\SYSTEM\CurrentControlSet\Control\Session Man
 $folder = @{ AMD64 = 'x64'; ARM64 = 'ARM64' }[$machine]
 if (-not $folder) { throw "no driver for $machine" }
 $driver = Join-Path $PSScriptRoot $folder
-$inf = Join-Path $driver 'planb.inf'
-foreach ($file in 'planb.inf', 'planb.sys', 'planb.cat') {
+if ($Intermediate) {
+    if ($Mandatory) { throw 'the intermediate driver is always mandatory: without it its adapters have no protocols' }
+    $component, $other, $kind, $inf = 'planb_im', 'planb_filter', 'p', (Join-Path $driver 'planbim.inf')
+    $files = 'planbim.inf', 'planbim_mp.inf', 'planbim.sys', 'planbnot.dll', 'planbim.cat', 'planbim_mp.cat'
+    # Windows starts the driver as its virtual devices' service.
+    $service = 'HKLM:\SYSTEM\CurrentControlSet\Services\planbimmp'
+} else {
+    $component, $other, $kind, $inf = 'planb_filter', 'planb_im', 's', (Join-Path $driver 'planb.inf')
+    $files = 'planb.inf', 'planb.sys', 'planb.cat'
+    $service = 'HKLM:\SYSTEM\CurrentControlSet\Services\planb'
+}
+foreach ($file in $files) {
     if (-not (Test-Path (Join-Path $driver $file))) {
         throw "$file is not in $driver; the catalogue of a package that was built on Linux is made by test-sign.ps1"
     }
 }
-$service = 'HKLM:\SYSTEM\CurrentControlSet\Services\planb'
+$installed = netcfg -s n | Out-String
+if ($LASTEXITCODE -ne 0) { throw "netcfg: $LASTEXITCODE" }
+if ($installed -match "$other\b") { throw "$other is installed: run uninstall.ps1 first" }
 $network = 'HKLM:\SYSTEM\CurrentControlSet\Control\Network\{4D36E974-E325-11CE-BFC1-08002BE10318}'
 $ndi = "$network\{6E3A4C2B-6B1D-4B6F-9B57-2C5B1B8F3D10}\Ndi"
 $own = 'HKLM:\SOFTWARE\PlanB'
@@ -68,17 +83,26 @@ if (-not $KeepDynamicPorts) {
 }
 
 # The driver.
-if ((netcfg -s n | Out-String) -notmatch 'planb_filter') {
-    netcfg -v -l $inf -c s -i planb_filter
+if ($installed -notmatch "$component\b") {
+    netcfg -v -l $inf -c $kind -i $component
     if ($LASTEXITCODE -ne 0) { throw "netcfg: $LASTEXITCODE (see C:\Windows\INF\setupapi.dev.log)" }
 } else {
-    Write-Host 'The filter is installed already; for another version run uninstall.ps1 first.'
+    Write-Host 'The driver is installed already; for another version run uninstall.ps1 first.'
+}
+if ($Intermediate) {
+    # Bindings that were there before the driver: what is not a filter leaves the adapters below.
+    foreach ($adapter in Get-NetAdapter -Physical) {
+        $bindings = @(Get-NetAdapterBinding -Name $adapter.Name | Where-Object { $_.Enabled })
+        if (-not ($bindings | Where-Object { $_.ComponentID -eq $component })) { continue }
+        $bindings | Where-Object { $_.ComponentID -ne $component -and $_.ComponentClassName -in 'Transport', 'Client' } |
+            ForEach-Object { Disable-NetAdapterBinding -Name $adapter.Name -ComponentID $_.ComponentID }
+    }
 }
 # What holds from the next start of the driver until rules are loaded.
 $policy = @{ pass = 0; block = 1; last = 2 }[$BootPolicy]
 if (-not (Test-Path "$service\Parameters")) { New-Item -Path "$service\Parameters" | Out-Null }
 Set-ItemProperty -Path "$service\Parameters" -Name BootPolicy -Type DWord -Value $policy
-if (Test-Path $ndi) {
+if (-not $Intermediate -and (Test-Path $ndi)) {
     Set-ItemProperty -Path $ndi -Name FilterRunType -Type DWord -Value $(if ($Mandatory) { 1 } else { 2 })
 }
 
@@ -89,9 +113,13 @@ if (Get-Service planbsvc -ErrorAction Ignore) {
 } else {
     $about = 'Keeps the packet filter told of interfaces, addresses, routes and ports.'
     New-Service -Name planbsvc -DisplayName 'Plan B host facts' -Description $about -BinaryPathName $command `
-        -StartupType Automatic -DependsOn planb | Out-Null
+        -StartupType Automatic | Out-Null
 }
+# The filter is started first. The intermediate driver is its devices' to start: the service looks for it until it is there.
+sc.exe config planbsvc depend= $(if ($Intermediate) { '/' } else { 'planb' }) | Out-Null
+if ($LASTEXITCODE -ne 0) { throw "sc.exe config: $LASTEXITCODE" }
 sc.exe failure planbsvc reset= 86400 actions= restart/5000/restart/5000/restart/60000 | Out-Null
+if ($LASTEXITCODE -ne 0) { throw "sc.exe failure: $LASTEXITCODE" }
 Start-Service planbsvc
 
 & (Join-Path $Destination 'pfload.exe') doctor

@@ -5,6 +5,9 @@
 # machine loads: take it away again when you are done (certlm.msc, "Plan B test").
 param([string]$Kit = "${env:ProgramFiles(x86)}\Windows Kits\10\bin")
 $ErrorActionPreference = 'Stop'
+Set-StrictMode -Version 2
+$me = [Security.Principal.WindowsPrincipal][Security.Principal.WindowsIdentity]::GetCurrent()
+if (-not $me.IsInRole([Security.Principal.WindowsBuiltInRole]::Administrator)) { throw 'run this as administrator' }
 $tool = {
     param($name)
     $found = Get-ChildItem $Kit -Recurse -Filter $name -ErrorAction Ignore | Sort-Object FullName | Select-Object -Last 1

@@ -1,6 +1,7 @@
 # Takes Plan B away: service, driver, commands, settings. Run as administrator. Safe to run again.
 #
-# Removing a filter pauses every network stack, as inserting one does.
+# Removing a filter pauses every network stack, as inserting one does. Protocols that were on the intermediate driver's
+# virtual adapters go back to those below.
 param(
     [string]$Destination = (Join-Path $env:ProgramFiles 'PlanB'),
     [switch]$Yes                        # does not ask
@@ -17,14 +18,24 @@ if (-not $Yes) {
 if (Get-Service planbsvc -ErrorAction Ignore) {
     Stop-Service planbsvc
     sc.exe delete planbsvc | Out-Null
+    if ($LASTEXITCODE -ne 0) { throw "sc.exe delete: $LASTEXITCODE" }
 }
-if ((netcfg -s n | Out-String) -match 'planb_filter') {
-    netcfg -v -u planb_filter
+$installed = netcfg -s n | Out-String
+if ($LASTEXITCODE -ne 0) { throw "netcfg: $LASTEXITCODE" }
+foreach ($component in 'planb_filter', 'planb_im') {
+    if ($installed -notmatch "$component\b") { continue }
+    netcfg -v -u $component
     if ($LASTEXITCODE -ne 0) { throw "netcfg: $LASTEXITCODE" }
+    if ($component -eq 'planb_im') {
+        foreach ($adapter in Get-NetAdapter -Physical) {
+            Enable-NetAdapterBinding -Name $adapter.Name -ErrorAction SilentlyContinue `
+                -ComponentID 'ms_tcpip', 'ms_tcpip6', 'ms_msclient', 'ms_server'
+        }
+    }
 }
-# The package stays in the driver store until it is deleted there.
+# The packages stay in the driver store until they are deleted there.
 Get-WindowsDriver -Online |
-    Where-Object { $_.OriginalFileName -match '\\planb\.inf$' } |
+    Where-Object { $_.OriginalFileName -match '\\planb(im|im_mp)?\.inf$' } |
     ForEach-Object { pnputil /delete-driver $_.Driver }
 
 # The rules kept for the next start.

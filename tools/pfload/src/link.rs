@@ -100,6 +100,9 @@ rows! {
     Ifaces => api::IfaceRow<'a>;
 }
 
+/// How a message is exchanged for its answer.
+type Exchange = fn(&mut Transport, &[u8], &mut Vec<u8>) -> io::Result<()>;
+
 /// A connection.
 #[derive(Debug)]
 pub(crate) struct Link {
@@ -140,10 +143,22 @@ impl Link {
     /// # Errors
     /// [`Trouble`].
     pub(crate) fn send(&mut self, request: &Request<'_>) -> Outcome<&[u8]> {
+        self.through(Transport::exchange, request)
+    }
+
+    /// As [`Self::send`], of a request for log records when there were none a moment ago: takes its time.
+    ///
+    /// # Errors
+    /// [`Trouble`].
+    pub(crate) fn follow(&mut self, request: &Request<'_>) -> Outcome<&[u8]> {
+        self.through(Transport::follow, request)
+    }
+
+    fn through(&mut self, way: Exchange, request: &Request<'_>) -> Outcome<&[u8]> {
         let out = self.out.as_mut_slice();
         let len = api::encode(request, out).map_err(|_| Trouble::Here("the request is too long".into()))?;
         let message = out.get(..len).unwrap_or_default();
-        match self.way.exchange(message, &mut self.reply) {
+        match way(&mut self.way, message, &mut self.reply) {
             Err(why) if why.kind() == io::ErrorKind::InvalidData => {
                 return Err(Trouble::Nonsense("a message that is too long"));
             }

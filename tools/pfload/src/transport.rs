@@ -7,6 +7,7 @@
 //! **Invariant:** no answer takes more than [`MAX_MESSAGE`] bytes.
 
 use std::io;
+use std::time::Duration;
 
 use pfvm::api::MAX_MESSAGE;
 
@@ -38,6 +39,12 @@ type Way = pfwin::sys::Device;
 /// FILE_READ_ACCESS | FILE_WRITE_ACCESS)`, as the driver has it.
 #[cfg(windows)]
 const TELL: u32 = 0x0012_E008;
+/// The device's code for a request for log records that waits until there is one (`0x803`, `FILE_READ_ACCESS`).
+#[cfg(windows)]
+const WAIT: u32 = 0x0012_600C;
+
+/// Between two looks at a log, where the filter answers at once.
+const PAUSE: Duration = Duration::from_millis(200);
 
 #[cfg(unix)]
 impl Transport {
@@ -67,6 +74,15 @@ impl Transport {
         reply.resize(len, 0);
         self.0.read_exact(reply)
     }
+
+    /// Sends a request for log records when there were none a moment ago. What comes back may have none again.
+    ///
+    /// # Errors
+    /// As [`Self::exchange`].
+    pub(crate) fn follow(&mut self, message: &[u8], reply: &mut Vec<u8>) -> io::Result<()> {
+        std::thread::sleep(PAUSE);
+        self.exchange(message, reply)
+    }
 }
 
 #[cfg(windows)]
@@ -84,8 +100,28 @@ impl Transport {
     /// # Errors
     /// The system's, or the driver's.
     pub(crate) fn exchange(&mut self, message: &[u8], reply: &mut Vec<u8>) -> io::Result<()> {
+        self.request(TELL, message, reply)
+    }
+
+    /// Sends a request for log records when there were none a moment ago: it waits in the driver until there is one. A
+    /// program that ends meanwhile (Ctrl-C) takes it back: the system does when the handle goes.
+    ///
+    /// # Errors
+    /// As [`Self::exchange`].
+    pub(crate) fn follow(&mut self, message: &[u8], reply: &mut Vec<u8>) -> io::Result<()> {
+        match self.request(WAIT, message, reply) {
+            // As many wait as may: look now and then.
+            Err(why) if pfwin::sys::is_out_of_resources(&why) => {
+                std::thread::sleep(PAUSE);
+                self.exchange(message, reply)
+            }
+            done => done,
+        }
+    }
+
+    fn request(&mut self, code: u32, message: &[u8], reply: &mut Vec<u8>) -> io::Result<()> {
         reply.resize(MAX_MESSAGE, 0);
-        let length = self.0.request(TELL, message, reply)?;
+        let length = self.0.request(code, message, reply)?;
         reply.truncate(length);
         Ok(())
     }

@@ -9,7 +9,9 @@ use std::os::windows::io::AsRawHandle;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use windows_sys::Win32::Foundation::{ERROR_BUFFER_OVERFLOW, ERROR_INSUFFICIENT_BUFFER, ERROR_NO_DATA, HANDLE};
+use windows_sys::Win32::Foundation::{
+    ERROR_BUFFER_OVERFLOW, ERROR_INSUFFICIENT_BUFFER, ERROR_NO_DATA, ERROR_NO_SYSTEM_RESOURCES, HANDLE,
+};
 use windows_sys::Win32::NetworkManagement::IpHelper as ip;
 use windows_sys::Win32::Networking::WinSock as sock;
 use windows_sys::Win32::System::IO::DeviceIoControl;
@@ -26,6 +28,12 @@ const TRIES: usize = 8;
 /// A number of the system as an error.
 fn error(code: u32) -> io::Error {
     io::Error::from_raw_os_error(i32::from_ne_bytes(code.to_ne_bytes()))
+}
+
+/// Whether a driver had no room for a request.
+#[must_use]
+pub fn is_out_of_resources(why: &io::Error) -> bool {
+    why.raw_os_error().is_some_and(|code| code.cast_unsigned() == ERROR_NO_SYSTEM_RESOURCES)
 }
 
 /// An open device.

@@ -26,6 +26,11 @@ const OWN: &[(&str, &str, Own)] = &[
         windows::package::package,
     ),
     (
+        "locks",
+        "writes the lock files of the workspaces beside this one (--check: says whether they fit, and writes none)",
+        windows::locks::locks,
+    ),
+    (
         "sanitize",
         "the driver over the mock under AddressSanitizer, then under Miri where that is installed (--address, --miri: one alone)",
         sanitize::sanitize,

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::time::Duration;
 
 use clap::Args;
 use pfvm::api::{HostReply, Page, Request};
@@ -42,9 +41,6 @@ pub(crate) struct Log {
     #[arg(value_name = "FILTER")]
     filter: Vec<String>,
 }
-
-/// Between two looks at the log.
-const PAUSE: Duration = Duration::from_millis(200);
 
 /// Where records go.
 enum Sink {
@@ -138,8 +134,10 @@ impl Log {
         let mut sink = self.sink(common.json)?;
         let mut left = self.count.unwrap_or(u64::MAX);
         let mut cursor = if self.new { u64::MAX } else { 0 };
+        let mut idle = false;
         while left > 0 {
-            let body = link.send(&Request::Log { cursor })?;
+            let request = Request::Log { cursor };
+            let body = if idle { link.follow(&request)? } else { link.send(&request)? };
             let bad = |_| Trouble::Nonsense("a page that does not decode");
             let mut page = Page::read(body).map_err(bad)?;
             let rows = page.rows_left();
@@ -162,11 +160,9 @@ impl Log {
                 }
             }
             cursor = page.next;
-            if rows == 0 {
-                if !self.follow {
-                    break;
-                }
-                std::thread::sleep(PAUSE);
+            idle = rows == 0;
+            if idle && !self.follow {
+                break;
             }
         }
         Ok(())

@@ -34,7 +34,7 @@ pub(crate) fn build(profile: Profile) -> Result<Vec<PathBuf>, Failure> {
     // The linker writes no time into the image: the same sources give the same bytes.
     let flags = [remapped(), vec!["-Clink-arg=-Wl,--no-insert-timestamp".to_owned()]].concat();
     let mut cargo = Command::new("cargo");
-    cargo.args(["build", "--quiet", "--target", COMMANDS]).current_dir(root());
+    cargo.args(["build", "--quiet", "--locked", "--target", COMMANDS]).current_dir(root());
     cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}")).env_remove("RUSTFLAGS");
     for package in PACKAGES {
         cargo.args(["-p", package]);

@@ -55,7 +55,7 @@ const WRITE_EXECUTE: u32 = 0x8000_0000 | 0x2000_0000;
 const LISTED: usize = 3;
 
 /// An image.
-struct Image<'b> {
+pub(super) struct Image<'b> {
     bytes: &'b [u8],
     /// Sections: where they are loaded, how long, where they lie in the file, flags, name.
     sections: Vec<(u32, u32, u32, u32, String)>,
@@ -75,7 +75,7 @@ pub(super) fn place(n: u32) -> usize {
 }
 
 impl<'b> Image<'b> {
-    fn read(bytes: &'b [u8]) -> Result<Self, Failure> {
+    pub(super) fn read(bytes: &'b [u8]) -> Result<Self, Failure> {
         let at = place(number(bytes, 0x3c, 4)?);
         if bytes.get(at..at + 4) != Some(b"PE\0\0") {
             return Err("no image".to_owned());
@@ -94,13 +94,13 @@ impl<'b> Image<'b> {
     }
 
     /// Where something loaded lies in the file.
-    fn at(&self, rva: u32) -> Result<usize, Failure> {
+    pub(super) fn at(&self, rva: u32) -> Result<usize, Failure> {
         let found = self.sections.iter().find(|s| rva >= s.0 && rva - s.0 < s.1);
         found.map(|s| place(rva - s.0 + s.2)).ok_or_else(|| format!("nothing at {rva:#x}"))
     }
 
     /// A data directory: where, how long.
-    fn directory(&self, n: usize) -> Result<(u32, u32), Failure> {
+    pub(super) fn directory(&self, n: usize) -> Result<(u32, u32), Failure> {
         let at = self.optional + 112 + 8 * n;
         Ok((number(self.bytes, at, 4)?, number(self.bytes, at + 4, 4)?))
     }

@@ -173,7 +173,8 @@ fn filter(inf: &Inf) -> Result<(), Failure> {
     inf.set_to("Ndi\\Interfaces", "LowerRange", &["nolower"])?;
     // The filter reads Ethernet frames; wireless cards have them above their own filter.
     inf.set_to("Ndi\\Interfaces", "FilterMediaTypes", &["ethernet"])?;
-    served(inf)?;
+    served(inf, SYSTEM)?;
+    removed(inf)?;
     inf.set_to("Ndi", "CoServices", &[&inf.set("Ndi", "Service")?])
 }
 
@@ -190,25 +191,74 @@ fn protocol(inf: &Inf) -> Result<(), Failure> {
     if !inf.pairs("SourceDisksFiles").any(|(file, _)| file.eq_ignore_ascii_case(&dll)) {
         return Err(format!("the notify object {dll} has no source"));
     }
-    served(inf)
+    // System32; drivers lie elsewhere.
+    let copied =
+        |section: &str| inf.lines(section).any(|l| l.split(',').next().is_some_and(|f| f.eq_ignore_ascii_case(&dll)));
+    if !inf.pairs("DestinationDirs").any(|(section, place)| copied(section) && place == "11") {
+        return Err(format!("the notify object {dll} is not copied to System32 (11)"));
+    }
+    for install in inf.installs() {
+        let other = inf.value(&install, "CopyInf")?;
+        if !other.ends_with(".inf") {
+            return Err(format!("[{install}] CopyInf is {other}"));
+        }
+    }
+    served(inf, DEMAND)?;
+    removed(inf)
 }
 
 /// The miniport of an intermediate driver.
 fn miniport(inf: &Inf) -> Result<(), Failure> {
-    if inf.characteristics()?.iter().any(|c| c & 1 == 0) {
-        return Err("Characteristics lack NCF_VIRTUAL (0x1)".to_owned());
+    for (bit, name) in [(0x1, "NCF_VIRTUAL"), (0x8, "NCF_HIDDEN"), (0x20, "NCF_NOT_USER_REMOVABLE")] {
+        if inf.characteristics()?.iter().any(|c| c & bit == 0) {
+            return Err(format!("Characteristics lack {name} ({bit:#x})"));
+        }
     }
+    for install in inf.installs() {
+        // IF_TYPE_ETHERNET_CSMACD, NdisMedium802_3, NdisPhysicalMediumUnspecified.
+        for (key, wanted) in [("*IfType", "6"), ("*MediaType", "0"), ("*PhysicalMediaType", "0")] {
+            inf.says(&install, key, wanted)?;
+        }
+        // The device's own service: SPSVCINST_ASSOCSERVICE.
+        let added = inf.value(&format!("{install}.Services"), "AddService")?;
+        if added.split(',').nth(1).map(str::trim) != Some("2") {
+            return Err(format!("AddService is {added}, wanted 2 as its flags"));
+        }
+    }
+    // Devices are the notify object's to make, nobody else's to choose.
+    inf.value("ControlFlags", "ExcludeFromSelect")?;
     inf.set_to("Ndi\\Interfaces", "UpperRange", &["ndis5"])?;
     inf.set_to("Ndi\\Interfaces", "LowerRange", &["ethernet", "nolower"])?;
-    served(inf)
+    served(inf, DEMAND)
 }
 
-/// The service that is named is one that is added, or the other INF adds it.
-fn served(inf: &Inf) -> Result<(), Failure> {
+/// `SERVICE_SYSTEM_START`, of a filter: it is there before protocols bind.
+const SYSTEM: &str = "1";
+/// `SERVICE_DEMAND_START`, of what its devices start.
+const DEMAND: &str = "3";
+
+/// The service that is named is one that is added, and starts as it should.
+fn served(inf: &Inf, start: &str) -> Result<(), Failure> {
     let name = inf.set("Ndi", "Service")?;
     let services = inf.services();
-    let known = services.is_empty() || services.iter().any(|(n, _)| n.eq_ignore_ascii_case(&name));
-    if known { Ok(()) } else { Err(format!("HKR, Ndi, Service is {name}, which is not added")) }
+    let Some((_, section)) = services.iter().find(|(n, _)| n.eq_ignore_ascii_case(&name)) else {
+        return Err(format!("HKR, Ndi, Service is {name}, which is not added"));
+    };
+    inf.says(section, "StartType", start)?;
+    inf.says(section, "ErrorControl", "1")
+}
+
+/// Services that are added are deleted again.
+fn removed(inf: &Inf) -> Result<(), Failure> {
+    for install in inf.installs() {
+        let deleted = inf.value(&format!("{install}.Remove.Services"), "DelService")?.to_lowercase();
+        for (name, _) in inf.services() {
+            if deleted.split(',').next() != Some(name.as_str()) {
+                return Err(format!("service {name} is added and {deleted} deleted"));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// `{8-4-4-4-12}`.
@@ -328,8 +378,6 @@ fn files(inf: &Inf) -> Result<(), Failure> {
     for (name, section) in inf.services() {
         inf.says(&section, "ServiceType", "1")?;
         inf.says(&section, "LoadOrderGroup", "NDIS").or_else(|_| inf.says(&section, "LoadOrderGroup", "PNP_TDI"))?;
-        inf.value(&section, "StartType")?;
-        inf.value(&section, "ErrorControl")?;
         let binary = inf.value(&section, "ServiceBinary")?;
         let file = binary.rsplit('\\').next().unwrap_or_default();
         if !(binary.starts_with("%12%\\") || binary.starts_with("%13%\\")) || !has(file) {
@@ -407,42 +455,91 @@ pub(crate) fn check() -> Result<Vec<PathBuf>, Failure> {
 mod tests {
     use super::*;
 
-    const INF: &str = include_str!("../../../../driver/ndis/package/planb.inf");
-
-    #[test]
-    fn all_of_ours_hold() {
-        let found = check().unwrap();
-        assert!(found.iter().any(|path| path.ends_with("planb.inf")), "{found:?}");
+    fn text(name: &str) -> String {
+        let path = all().unwrap().into_iter().find(|path| path.ends_with(name)).unwrap();
+        read_text(&path).unwrap()
     }
 
     #[test]
+    fn all_of_ours_hold() {
+        let names = check().unwrap().iter().map(|p| p.file_name().unwrap().to_owned()).collect::<Vec<_>>();
+        assert_eq!(names, ["planb.inf", "planbim.inf", "planbim_mp.inf"]);
+    }
+
+    /// Each rule, broken where it can be.
+    #[test]
     fn what_is_changed_does_not_hold() {
-        assert_eq!(lint(INF), Ok(()));
-        let changes = [
-            ("NetService", "Net"),
-            ("4D36E974", "4D36E975"),
-            ("0x40000", "0x400"),
+        const EVERY: &[(&str, &str)] = &[
+            ("Signature   = \"$Windows NT$\"", "Signature = \"$Chicago$\""),
+            ("ClassGUID   = {4D36E97", "ClassGUID   = {4D36E98"),
             ("PnpLockdown = 1", "PnpLockdown = 0"),
-            ("planb.cat", "planb.txt"),
+            (".cat\n", ".txt\n"),
             ("11/23/2026,0.1.0.0", "11/23/2026"),
             ("%Disk%", "%Disc%"),
             ("NTarm64", "NTia64"),
-            ("= Install,planb_filter", "= Instal,planb_filter"),
-            ("FilterType,     0x00010001, 2", "FilterType, 0x00010001, 1"),
-            ("\"noupper\"", "\"tdi\""),
-            ("\"ethernet\"", "\"ethernet, wlan\""),
-            ("{6E3A4C2B-", "{6E3A4C2-"),
-            ("planb.sys,,,2", "plan.sys,,,2"),
-            ("%12%\\planb.sys", "C:\\planb.sys"),
+            ("[Models.NTarm64.10.0...17763]\n%Description% = ", "[Models.NTarm64.10.0...17763]\n; "),
+            ("= Install,planb", "= Instal,planb"),
+            ("[SourceDisksFiles]\nplanb", "[SourceDisksFiles]\n;planb"),
+            ("DefaultDestDir", "OtherDestDir"),
+            ("ServiceBinary  = %12%\\", "ServiceBinary = C:\\"),
             ("ServiceType    = 1", "ServiceType = 16"),
-            ("AddService = planb,,Service", "AddService = planc,,Service"),
-            ("[EventLog]", "[Events]"),
-            ("[Service.AddReg]", "[Service.Registry]"),
-            ("= Service.AddReg", "= Service.AddRegistry"),
+            ("ErrorControl   = 1", "ErrorControl = 3"),
+            ("LoadOrderGroup = NDIS", "LoadOrderGroup = TDI"),
+            ("[Service]", "[Services]"),
+            ("AddService = planb", "AddService = planc"),
+            (",Service", ",Servers"),
+            ("HelpText    = ", "HelpTexts = "),
+            ("UpperRange", "UpperRang"),
+            ("LowerRange", "LowerRang"),
         ];
-        for (old, new) in changes {
-            assert!(INF.contains(old), "{old}");
-            assert!(lint(&INF.replace(old, new)).is_err(), "{old} → {new}");
+        const EACH: &[(&str, &str, &str)] = &[
+            ("planb.inf", "Class       = NetService", "Class = Net"),
+            ("planb.inf", "0x40000", "0x400"),
+            ("planb.inf", "FilterType,     0x00010001, 2", "FilterType, 0x00010001, 1"),
+            ("planb.inf", "FilterRunType,  0x00010001, 2", "FilterRunType, 0x00010001, 3"),
+            ("planb.inf", "\"custom\"", "\"firewall\""),
+            ("planb.inf", "\"noupper\"", "\"tdi\""),
+            ("planb.inf", "\"nolower\"", "\"ethernet\""),
+            ("planb.inf", "\"ethernet\"", "\"ethernet, wlan\""),
+            ("planb.inf", "{6E3A4C2B-", "{6E3A4C2-"),
+            ("planb.inf", "CoServices,     0x00010000, \"planb\"", "CoServices, 0x00010000, \"planc\""),
+            ("planb.inf", "planb.sys,,,2", "plan.sys,,,2"),
+            ("planb.inf", "StartType      = 1", "StartType = 3"),
+            ("planb.inf", "DelService = planb,", "DelService = planc,"),
+            ("planb.inf", "[EventLog]", "[Events]"),
+            ("planb.inf", "[Service.AddReg]", "[Service.Registry]"),
+            ("planb.inf", "= Service.AddReg", "= Service.AddRegistry"),
+            ("planbim.inf", "Class       = NetTrans", "Class = NetService"),
+            ("planbim.inf", "Characteristics = 0x0", "Characteristics = 0x400"),
+            ("planbim.inf", "\"noupper\"", "\"tdi\""),
+            ("planbim.inf", "\"ndis5\"", "\"wan\""),
+            ("planbim.inf", "{9C5B8E1E-", "{9C5B8E1-"),
+            ("planbim.inf", "ComponentDll, 0x00000000, \"planbnot.dll\"", "ComponentDll, 0x00000000, \"other.dll\""),
+            ("planbim.inf", "Notify.CopyFiles   = 11", "Notify.CopyFiles = 12"),
+            ("planbim.inf", "CopyInf         = planbim_mp.inf", "CopyInf = planbim_mp"),
+            ("planbim.inf", "StartType      = 3", "StartType = 1"),
+            ("planbim.inf", "DelService = planbim,", "DelService = planbin,"),
+            ("planbim_mp.inf", "Class       = Net\n", "Class = NetTrans\n"),
+            ("planbim_mp.inf", "0x29", "0x28"),
+            ("planbim_mp.inf", "0x29", "0x21"),
+            ("planbim_mp.inf", "0x29", "0x9"),
+            ("planbim_mp.inf", "*IfType            = 6", "*IfType = 71"),
+            ("planbim_mp.inf", "*MediaType         = 0", "*MediaType = 9"),
+            ("planbim_mp.inf", "*PhysicalMediaType = 0", "*PhysicalMediaType = 14"),
+            ("planbim_mp.inf", "planbimmp,2,", "planbimmp,,"),
+            ("planbim_mp.inf", "ExcludeFromSelect", "ExcludeFrom"),
+            ("planbim_mp.inf", "StartType      = 3", "StartType = 1"),
+            ("planbim_mp.inf", "\"ndis5\"", "\"noupper\""),
+            ("planbim_mp.inf", "LowerRange, 0x00000000, \"ethernet\"", "LowerRange, 0x00000000, \"wan\""),
+        ];
+        for name in ["planb.inf", "planbim.inf", "planbim_mp.inf"] {
+            let good = text(name);
+            assert_eq!(lint(&good), Ok(()), "{name}");
+            let own = EACH.iter().filter(|(file, ..)| *file == name).map(|(_, old, new)| (*old, *new));
+            for (old, new) in EVERY.iter().copied().chain(own) {
+                assert!(good.contains(old), "{name}: {old}");
+                assert!(lint(&good.replace(old, new)).is_err(), "{name}: {old} → {new}");
+            }
         }
     }
 
@@ -450,22 +547,5 @@ mod tests {
     fn a_semicolon_in_quotes_is_no_comment() {
         assert_eq!(uncommented("a = \"x;y\" ; z"), "a = \"x;y\" ");
         assert_eq!(uncommented("; all of it"), "");
-    }
-
-    #[test]
-    fn the_two_of_an_intermediate_driver_have_rules_of_their_own() {
-        let common = INF.replace("Characteristics       = 0x40000", "Characteristics = 0x80");
-        let class = |text: &str, class: &str, guid: &str| text.replace("NetService", class).replace("4D36E974", guid);
-        let protocol = class(&common, "NetTrans", "4D36E975").replace("\"nolower\"", "\"ethernet\"");
-        let notify = "HKR, Ndi, ClsID, 0x00000000, \"{6E3A4C2B-6B1D-4B6F-9B57-2C5B1B8F3D11}\"\n\
-                      HKR, Ndi, ComponentDll, 0x00000000, \"planb.sys\"\n";
-        let good = protocol.replace("[Filter.AddReg]\n", &format!("[Filter.AddReg]\n{notify}"));
-        assert_eq!(lint(&good), Ok(()));
-        assert!(lint(&protocol).unwrap_err().contains("ClsID"));
-        assert!(lint(&good.replace("\"planb.sys\"", "\"other.dll\"")).unwrap_err().contains("no source"));
-        assert!(lint(&good.replace("= 0x80", "= 0x480")).unwrap_err().contains("NCF_FILTER"));
-        let miniport = class(&common, "Net", "4D36E972").replace("\"noupper\"", "\"ndis5\"");
-        assert_eq!(lint(&miniport.replace("= 0x80", "= 0x29")), Ok(()));
-        assert!(lint(&miniport).unwrap_err().contains("NCF_VIRTUAL"));
     }
 }

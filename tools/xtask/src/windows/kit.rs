@@ -4,6 +4,7 @@
 //! libraries of the names in [`super::imports`], and wdk-build with the changes that let it run on Linux. All of it lies
 //! under `target/windows`; nothing of it is committed. On a Windows host with the WDK the stock crates need none of it.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -53,6 +54,16 @@ const WDK_BUILD_CHANGES: &[(&str, &str, &str)] = &[
     ),
     ("src/utils.rs", "\nfn read_registry_key_string_value(", "\n#[cfg(windows)]\nfn read_registry_key_string_value("),
     ("src/utils.rs", "compile_error!(", "panic!("),
+    ("src/lib.rs", "\nmod utils;", "\n#[cfg_attr(not(windows), allow(dead_code, unused_imports))]\nmod utils;"),
+    // It asks cargo for manifests: of ours alone, and with itself in the place it has; else the lock file would be changed.
+    ("src/lib.rs", "            .current_dir(cwd)", "            .no_deps()\n            .current_dir(cwd)"),
+    (
+        "src/bindgen.rs",
+        ".current_dir(cwd).exec()?",
+        ".current_dir(cwd).other_options([\"--locked\", \"--config\", concat!(\"patch.crates-io.wdk-build.path='\", env!(\"CARGO_MANIFEST_DIR\"), \"'\")].map(str::to_owned)).exec()?",
+    ),
+    // For libraries, which the images are not: cargo warns of each.
+    ("src/lib.rs", "\"cargo::rustc-cdylib-link-arg=", "\"of a library: "),
 ];
 
 /// The made things.
@@ -154,8 +165,9 @@ fn library(folder: &Path, stem: &str, module: &str, names: &[&str], arch: Arch) 
 fn wdk_build(folder: &Path) -> Result<PathBuf, Failure> {
     let to = folder.join("wdk-build");
     let from = fetched(folder)?;
-    copy(&from, &to)?;
-    for file in ["Cargo.toml", "src/lib.rs", "src/utils.rs"] {
+    let files: BTreeSet<&str> = WDK_BUILD_CHANGES.iter().map(|(file, ..)| *file).collect();
+    copy(&from, &to, &files.iter().map(|file| from.join(file)).collect::<Vec<_>>())?;
+    for file in files {
         let text = changed(&from, file, WDK_BUILD_CHANGES)?;
         let missed = WDK_BUILD_CHANGES.iter().find(|(name, _, new)| *name == file && !text.contains(new));
         if let Some((_, old, _)) = missed {
@@ -184,14 +196,14 @@ fn fetched(folder: &Path) -> Result<PathBuf, Failure> {
     Ok(PathBuf::from(format!("{path}wdk-build-{WDK_BUILD}")))
 }
 
-/// Copies a folder; files that are the same stay, so that nothing is built anew.
-fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
+/// Copies a folder but for some files; those that are the same stay, so that nothing is built anew.
+fn copy(from: &Path, to: &Path, but: &[PathBuf]) -> Result<(), Failure> {
     let entries = std::fs::read_dir(from).map_err(|error| format!("{}: {error}", from.display()))?;
     for entry in entries.flatten() {
         let (at, name) = (entry.path(), entry.file_name());
         if at.is_dir() {
-            copy(&at, &to.join(name))?;
-        } else if !["lib.rs", "utils.rs", "Cargo.toml"].iter().any(|changed| name == *changed) {
+            copy(&at, &to.join(name), but)?;
+        } else if !but.contains(&at) {
             write(&to.join(name), &super::run::read(&at)?)?;
         }
     }

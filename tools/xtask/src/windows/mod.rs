@@ -2,12 +2,15 @@
 
 pub(crate) mod calls;
 pub(crate) mod commands;
+pub(crate) mod identity;
 pub(crate) mod image;
 pub(crate) mod imports;
 pub(crate) mod inf;
 pub(crate) mod kit;
+pub(crate) mod locks;
 pub(crate) mod package;
 pub(crate) mod run;
+pub(crate) mod script;
 pub(crate) mod unwind;
 pub(crate) mod wine;
 
@@ -120,7 +123,7 @@ fn cargo(package: &str, arch: Arch, target_dir: &Path) -> Command {
     let linker = format!("CARGO_TARGET_{}_LINKER", arch.target().replace('-', "_").to_uppercase());
     let flags = [vec!["-Ctarget-feature=+crt-static".to_owned()], remapped()].concat();
     cargo
-        .args(["build", "--release", "--target", arch.target(), "--target-dir"])
+        .args(["build", "--locked", "--release", "--target", arch.target(), "--target-dir"])
         .arg(target_dir)
         .current_dir(root.join(package))
         .env(linker, "lld-link")
@@ -137,8 +140,10 @@ pub(crate) const IMAGES: [&str; 2] = ["planb", "planbim"];
 /// # Errors
 /// Whatever cargo says.
 pub(crate) fn driver(kit: &kit::Kit, image: &str, arch: Arch, target_dir: &Path) -> Result<PathBuf, Failure> {
-    let mut cargo = cargo(&format!("driver/ndis/{image}"), arch, target_dir);
-    cargo.arg("--config").arg(format!("patch.crates-io.wdk-build.path={:?}", kit.wdk_build));
+    let package = format!("driver/ndis/{image}");
+    locks::fits(&package, kit)?;
+    let mut cargo = cargo(&package, arch, target_dir);
+    cargo.arg("--config").arg(locks::patch(kit));
     cargo
         .env("WDKContentRoot", &kit.content)
         .env("LIBCLANG_PATH", installed("llvm-", "lib/libclang.so.1").map(|p| p.parent().unwrap_or(&p).to_path_buf())?)
@@ -146,9 +151,13 @@ pub(crate) fn driver(kit: &kit::Kit, image: &str, arch: Arch, target_dir: &Path)
     let map = target_dir.join(format!("{image}-{}.map", arch.wdk()));
     cargo.env("PLANB_MAP", &map);
     run(&mut cargo)?;
-    let built = run::read(&target_dir.join(arch.target()).join(format!("release/{image}.exe")))?;
+    let linked = target_dir.join(arch.target()).join("release");
+    let mut built = run::read(&linked.join(format!("{image}.exe")))?;
+    let mut symbols = run::read(&linked.join(format!("{image}.pdb")))?;
+    identity::name(&mut built, Some(&mut symbols))?;
     println!("{image} {}: {}", arch.wdk(), image::check(&built, &run::read_text(&map)?, arch == Arch::X64)?);
     let to = out().join(arch.wdk()).join(format!("{image}.sys"));
+    run::write(&to.with_extension("pdb"), &symbols)?;
     run::write(&to, &built)?;
     Ok(to)
 }
@@ -171,7 +180,9 @@ pub(crate) fn mock(target_dir: &Path) -> Result<PathBuf, Failure> {
 /// Whatever cargo says.
 pub(crate) fn feed() -> Result<PathBuf, Failure> {
     let package = root().join("driver/mock/feed");
-    run(Command::new("cargo").args(["build", "--quiet", "--release", "--target", COMMANDS]).current_dir(&package))?;
+    run(Command::new("cargo")
+        .args(["build", "--quiet", "--locked", "--release", "--target", COMMANDS])
+        .current_dir(&package))?;
     Ok(package.join("target").join(COMMANDS).join("release/feed.exe"))
 }
 
@@ -185,7 +196,7 @@ pub(crate) const NOTIFY: [&str; 2] = ["planbnot.dll", "planbnot-load.exe"];
 pub(crate) fn notify() -> Result<PathBuf, Failure> {
     let package = root().join("driver/ndis/notify");
     let mut cargo = Command::new("cargo");
-    cargo.args(["build", "--quiet", "--release", "--lib", "--example", "load", "--target", COMMANDS]);
+    cargo.args(["build", "--quiet", "--locked", "--release", "--lib", "--example", "load", "--target", COMMANDS]);
     run(cargo.current_dir(&package))?;
     let built = package.join("target").join(COMMANDS).join("release");
     let [library, program] = NOTIFY;

@@ -32,14 +32,8 @@ const DAY: &str = "1767225600";
 const PAGES: &[&str] = &["windows", "windows-im", "commands", "language", "host-facts", "watching", "json"];
 /// Examples that go along.
 const EXAMPLES: &[&str] = &["gateway.conf", "gateway.toml", "gateway.pcap"];
-/// Scripts that go along, and where they lie below `driver/ndis`.
-const SCRIPTS: &[(&str, &str)] = &[
-    ("package", "install.ps1"),
-    ("package", "uninstall.ps1"),
-    ("package", "test-sign.ps1"),
-    ("planbim/package", "install-im.ps1"),
-    ("planbim/package", "uninstall-im.ps1"),
-];
+/// Scripts that go along.
+pub(super) const SCRIPTS: &[&str] = &["install.ps1", "uninstall.ps1", "test-sign.ps1"];
 /// INFs of the intermediate driver: for x64 alone, as its notify object is.
 const X64_ALONE: &[&str] = &["planbim.inf", "planbim_mp.inf"];
 
@@ -188,11 +182,10 @@ fn files(arches: &[Arch], profile: Profile) -> Result<Files, Failure> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         files.insert(format!("bin/{name}"), read(&path)?);
     }
-    for (folder, script) in SCRIPTS {
-        let text = read_text(&root().join("driver/ndis").join(folder).join(script))?
-            .replace("\r\n", "\n")
-            .replace('\n', "\r\n");
-        files.insert((*script).to_owned(), text.into_bytes());
+    for script in SCRIPTS {
+        let text = read_text(&root().join("driver/ndis/package").join(script))?.replace("\r\n", "\n");
+        super::script::lint(&text).map_err(|what| format!("{script}: {what}"))?;
+        files.insert((*script).to_owned(), text.replace('\n', "\r\n").into_bytes());
     }
     files.insert("planb-test.cer".to_owned(), read(&certificate()?.0)?);
     for page in PAGES {

@@ -209,7 +209,7 @@ fn together(fragments: &[&[u8]]) -> Option<Vec<u8>> {
 }
 
 /// What the driver made of the packets, against pfsim.
-fn compare(packets: &[Seen], frames: &[&(u32, Vec<u8>)]) -> Result<String, Failure> {
+fn compare(packets: &[Seen], frames: &[(u32, Vec<u8>)]) -> Result<String, Failure> {
     let (mut passed, mut rewritten, mut cut, mut blocked, mut held) = (0, 0, 0, 0, 0);
     for (n, (packet, (error, answer))) in packets.iter().zip(frames).enumerate() {
         let at = format!("packet {} ({:?} on {})", n + 1, packet.dir, packet.iface);
@@ -293,12 +293,31 @@ impl Traffic {
     /// # Errors
     /// What pfsim sees otherwise.
     pub(super) fn pass(&self, wine: &Wine) -> Result<String, Failure> {
+        compare(&self.packets, &self.through(wine)?)
+    }
+
+    /// What the driver answered to each of the packets.
+    fn through(&self, wine: &Wine) -> Result<Vec<(u32, Vec<u8>)>, Failure> {
         let answers = fed(wine, &self.feed, &self.folder, &frames(&self.facts, &self.packets))?;
-        let frames: Vec<&(u32, Vec<u8>)> = answers.iter().skip(1).step_by(2).collect();
+        // Each comes behind an order that sets the clock.
+        let frames: Vec<_> = answers.into_iter().skip(1).step_by(2).collect();
         if frames.len() != self.packets.len() {
             return Err(format!("{} answers to {} frames", frames.len(), self.packets.len()));
         }
-        compare(&self.packets, &frames)
+        Ok(frames)
+    }
+
+    /// All of it to a driver that must let none of it through.
+    ///
+    /// # Errors
+    /// What it does.
+    pub(super) fn refused(&self, wine: &Wine) -> Result<(), Failure> {
+        for (n, (error, answer)) in self.through(wine)?.iter().enumerate() {
+            if *error != 0 || events(answer).iter().any(|e| matches!(e.kind, 1 | 2)) {
+                return Err(format!("packet {} was let through (error {error})", n + 1));
+            }
+        }
+        Ok(())
     }
 
     /// The states pfload shows against pfsim's.

@@ -5,10 +5,12 @@
 //! machine say, byte for byte ([`same`]).
 
 mod feed;
+mod kept;
 mod prefix;
+mod reader;
 mod same;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pfc::compile::{Options, compile};
 use pfc::facts::Facts;
@@ -31,44 +33,97 @@ pub(super) fn example() -> Result<(Vec<u8>, Facts), Failure> {
     Ok((image, facts))
 }
 
-/// Seconds the driver has for what is due.
-const SECONDS: u32 = 20;
+/// Looks at what is due within the driver's next second, and the time between two.
+const LOOKS: u32 = 200;
+const BETWEEN: Duration = Duration::from_millis(100);
 
-/// A round: attached, told of its host, loaded, fed, looked at, detached.
-fn round(wine: &Wine, traffic: &Traffic, n: usize, rules: &str) -> Result<String, Failure> {
-    traffic.attach(wine)?;
-    let examples = root().join("examples");
-    let (conf, facts) = (drive(&examples.join("gateway.conf")), drive(&examples.join("gateway.toml")));
-    wine.ours("pfload", &["facts", &facts])?;
-    // Text and image take turns.
-    if n % 2 == 1 {
-        wine.ours("pfload", &["-f", &conf, "--host-facts", &facts])?;
-    } else {
-        wine.ours("pfload", &["load", "C:\\gateway.pfbin"])?;
+/// A driver under Wine, and what it is held to.
+struct Bench<'b> {
+    wine: &'b Wine,
+    traffic: &'b Traffic,
+    /// The rules as `-s rules` shows them.
+    rules: &'b str,
+}
+
+impl Bench<'_> {
+    /// Starts a driver, attaches it, does something, detaches and stops it: nothing is left behind.
+    ///
+    /// # Errors
+    /// What does not hold.
+    fn running<T>(&self, driver: &str, f: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+        self.wine.sc(&["start", driver])?;
+        let done = self.traffic.attach(self.wine).and_then(|()| f());
+        let ended = self.traffic.end(self.wine);
+        self.wine.sc(&["stop", driver])?;
+        let state = self.wine.sc(&["query", driver])?;
+        let done = done.map_err(|failure| format!("{driver}: {failure}"))?;
+        ended.map_err(|failure| format!("{driver}: {failure}"))?;
+        if state.contains("STOPPED") { Ok(done) } else { Err(format!("{driver}: not stopped: {state}")) }
     }
-    let said = traffic.pass(wine)?;
-    let shown = wine.ours("pfload", &["-s", "rules"])?;
-    if shown != rules {
-        return Err(format!("-s rules shows\n{shown}not\n{rules}"));
+
+    /// The driver is told of its host.
+    fn told(&self) -> Result<(), Failure> {
+        self.wine.ours("pfload", &["facts", &drive(&root().join("examples/gateway.toml"))]).map(drop)
     }
-    // States that the rules ended go with the driver's next second, which a busy machine may keep waiting.
-    let mut turns = 0;
-    let states = loop {
-        match traffic.states(&wine.ours("pfload", &["-s", "states"])?) {
-            Ok(states) => break states,
-            Err(failure) if turns == SECONDS => return Err(failure),
-            Err(_) => std::thread::sleep(Duration::from_secs(1)),
+
+    /// Rules are loaded: as text in odd rounds, as an image in even ones.
+    fn load(&self, n: usize) -> Result<(), Failure> {
+        let examples = root().join("examples");
+        let (conf, facts) = (drive(&examples.join("gateway.conf")), drive(&examples.join("gateway.toml")));
+        if n % 2 == 1 {
+            self.wine.ours("pfload", &["-f", &conf, "--host-facts", &facts])?;
+        } else {
+            self.wine.ours("pfload", &["load", r"C:\gateway.pfbin"])?;
         }
-        turns += 1;
-    };
-    let info = wine.ours("pfload", &["-s", "info"])?;
-    let counted = info.lines().find(|line| line.trim_start().starts_with("current entries"));
-    let count = counted.and_then(|line| line.split_whitespace().nth(2)?.parse().ok());
-    if count != Some(states) || !info.starts_with("Status: Enabled") {
-        return Err(format!("-s info does not speak of {states} states:\n{info}"));
+        Ok(())
     }
-    traffic.end(wine)?;
-    Ok(format!("{said}; {} rules and {states} states shown by pfload.exe", rules.lines().count()))
+
+    /// `-s rules` shows just these.
+    fn shows(&self, rules: &str) -> Result<(), Failure> {
+        let shown = self.wine.ours("pfload", &["-s", "rules"])?;
+        if shown == rules { Ok(()) } else { Err(format!("-s rules shows\n{shown}not\n{rules}")) }
+    }
+
+    /// A round: told of its host, loaded, fed, looked at.
+    fn round(&self, n: usize) -> Result<String, Failure> {
+        self.told()?;
+        self.load(n)?;
+        let said = self.traffic.pass(self.wine)?;
+        self.shows(self.rules)?;
+        // States that the rules ended go with the driver's next second, which a busy machine may keep waiting.
+        let mut looks = 0;
+        let states = loop {
+            match self.traffic.states(&self.wine.ours("pfload", &["-s", "states"])?) {
+                Ok(states) => break states,
+                Err(failure) if looks == LOOKS => return Err(failure),
+                Err(_) => std::thread::sleep(BETWEEN),
+            }
+            looks += 1;
+        };
+        let info = self.wine.ours("pfload", &["-s", "info"])?;
+        let counted = info.lines().find(|line| line.trim_start().starts_with("current entries"));
+        let count = counted.and_then(|line| line.split_whitespace().nth(2)?.parse().ok());
+        if count != Some(states) || !info.starts_with("Status: Enabled") {
+            return Err(format!("-s info does not speak of {states} states:\n{info}"));
+        }
+        Ok(format!("{said}; {} rules and {states} states shown by pfload.exe", self.rules.lines().count()))
+    }
+
+    /// Rounds of one image.
+    fn rounds(&self, driver: &str, rounds: usize) -> Result<(), Failure> {
+        let begun = Instant::now();
+        for n in 1..=rounds {
+            let said = self.running(driver, || self.round(n)).map_err(|failure| format!("round {n}: {failure}"))?;
+            if n == 1 || n == rounds {
+                println!("{driver}, round {n}: {said}");
+            }
+        }
+        println!(
+            "{driver}: started, loaded through the device, fed and stopped {rounds} times in {} s; nothing left behind",
+            begun.elapsed().as_secs()
+        );
+        Ok(())
+    }
 }
 
 /// Rules as `-s rules` shows them, of what is compiled here.
@@ -97,36 +152,20 @@ pub(crate) fn prove(arguments: &[String]) -> Result<(), Failure> {
     write(&wine.prefix.join("drive_c/gateway.pfbin"), &image)?;
     let rules = listed()?;
     let traffic = Traffic::new(&folder, &image, facts)?;
+    let bench = Bench { wine: &wine, traffic: &traffic, rules: &rules };
     for driver in IMAGES {
-        rounds_of(&wine, &traffic, driver, rounds, &rules)?;
+        if wine.sc(&["query", driver]).is_err() {
+            let path = format!(r"C:\windows\system32\drivers\{driver}.sys");
+            wine.sc(&["create", driver, "type=", "kernel", "binPath=", &path])?;
+        }
+        bench.rounds(driver, rounds)?;
+        println!("{driver}, BootPolicy 2: {}", kept::prove(&bench, driver)?);
+        println!("{driver}, log: {}", reader::prove(&bench, driver)?);
     }
     if !drivers_alone {
         println!("{}", service(&wine)?);
     }
     println!("planbnot.dll: {}", wine.notify()?);
-    Ok(())
-}
-
-/// Rounds of one image: started, put through a round, stopped.
-fn rounds_of(wine: &Wine, traffic: &Traffic, driver: &str, rounds: usize, rules: &str) -> Result<(), Failure> {
-    if wine.sc(&["query", driver]).is_err() {
-        let path = format!(r"C:\windows\system32\drivers\{driver}.sys");
-        wine.sc(&["create", driver, "type=", "kernel", "binPath=", &path])?;
-    }
-    for n in 1..=rounds {
-        wine.sc(&["start", driver])?;
-        let said = round(wine, traffic, n, rules);
-        wine.sc(&["stop", driver])?;
-        let state = wine.sc(&["query", driver])?;
-        if !state.contains("STOPPED") {
-            return Err(format!("{driver}: not stopped: {state}"));
-        }
-        let said = said.map_err(|failure| format!("{driver}: {failure}"))?;
-        if n == 1 || n == rounds {
-            println!("{driver}, round {n}: {said}");
-        }
-    }
-    println!("{driver}: started, loaded through the device, fed and stopped {rounds} times; nothing left behind");
     Ok(())
 }
 

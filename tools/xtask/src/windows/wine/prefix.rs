@@ -85,6 +85,11 @@ impl Wine {
             .to_owned())
     }
 
+    /// `reg`, which changes the registry.
+    pub(super) fn reg(&self, arguments: &[&str]) -> Result<(), Failure> {
+        output(self.command("reg").args(arguments)).map(drop)
+    }
+
     /// `sc`, which says what it did on standard output.
     pub(super) fn sc(&self, arguments: &[&str]) -> Result<String, Failure> {
         output(self.command("sc").args(arguments))
