@@ -57,7 +57,7 @@ if (-not $Yes) {
 # The commands; the service runs one of them.
 if (Get-Service planbsvc -ErrorAction Ignore) { Stop-Service planbsvc }
 New-Item -ItemType Directory -Path $Destination -Force | Out-Null
-Copy-Item (Join-Path $PSScriptRoot 'bin\*.exe') $Destination -Force
+Copy-Item (Join-Path $PSScriptRoot "bin\$folder\*.exe") $Destination -Force
 $path = [Environment]::GetEnvironmentVariable('Path', 'Machine')
 if (($path -split ';') -notcontains $Destination) {
     [Environment]::SetEnvironmentVariable('Path', ($path.TrimEnd(';') + ';' + $Destination), 'Machine')

@@ -5,11 +5,11 @@ mod windows;
 
 use std::process::{Command, ExitCode};
 
-/// A task that is more than a run of cargo: it gets the arguments behind its name.
-type Own = fn(&[String]) -> Result<(), String>;
+/// What a task runs: it gets the arguments behind its name.
+type Run = fn(&[String]) -> Result<(), String>;
 
-/// Such tasks: name, what it does, what it runs.
-const OWN: &[(&str, &str, Own)] = &[
+/// Tasks: name, what it does, what it runs.
+const TASKS: &[(&str, &str, Run)] = &[
     (
         "driver",
         "builds planb.sys and what goes with it, for Windows (--x64: not for ARM64; --twice: and again, the same bytes)",
@@ -32,62 +32,46 @@ const OWN: &[(&str, &str, Own)] = &[
     ),
     (
         "sanitize",
-        "the driver over the mock under AddressSanitizer, then under Miri where that is installed (--address, --miri: one alone)",
+        "the driver over the mock under AddressSanitizer, then under Miri (--address, --miri: one alone)",
         sanitize::sanitize,
     ),
+    (
+        "nightly",
+        "a million random rulesets and packets, on which evaluator, straight code and classified code agree; then sanitize",
+        |_| {
+            let tests = ["test", "--release", "-p", "tests", "--test", "decisions", "--test", "text_roundtrip"];
+            cargo(&tests, ("PF_CASES", "1000000"))?;
+            sanitize::sanitize(&[])
+        },
+    ),
+    ("bless", "writes the tables of isa-spec.md anew", |_| {
+        cargo(&["test", "-p", "tests", "--test", "isa_spec"], ("PF_BLESS", "1"))
+    }),
 ];
 
-/// Tasks: name, what it does, what it runs with which environment.
-const TASKS: &[Task] = &[
-    Task {
-        name: "nightly",
-        about: "a million random rulesets and packets: evaluator, straight code and classified code agree",
-        args: &["test", "--release", "-p", "tests", "--test", "decisions", "--test", "text_roundtrip"],
-        env: &[("PF_CASES", "1000000")],
-    },
-    Task {
-        name: "bless",
-        about: "writes the tables of isa-spec.md anew",
-        args: &["test", "-p", "tests", "--test", "isa_spec"],
-        env: &[("PF_BLESS", "1")],
-    },
-];
-
-/// A run of cargo.
-struct Task {
-    name: &'static str,
-    about: &'static str,
-    args: &'static [&'static str],
-    env: &'static [(&'static str, &'static str)],
+/// A run of cargo with something in its environment.
+fn cargo(arguments: &[&str], variable: (&str, &str)) -> Result<(), String> {
+    match Command::new("cargo").args(arguments).env(variable.0, variable.1).status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("cargo {}: {status}", arguments.join(" "))),
+        Err(error) => Err(format!("cargo: {error}")),
+    }
 }
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let name = arguments.first().cloned().unwrap_or_default();
-    if let Some((_, _, task)) = OWN.iter().find(|(own, ..)| *own == name) {
-        return match task(arguments.get(1..).unwrap_or_default()) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(failure) => {
-                eprintln!("xtask: {failure}");
-                ExitCode::FAILURE
-            }
-        };
-    }
-    let Some(task) = TASKS.iter().find(|t| t.name == name) else {
+    let name = arguments.first().map_or("", String::as_str);
+    let Some((_, _, task)) = TASKS.iter().find(|(own, ..)| *own == name) else {
         eprintln!("usage: cargo xtask TASK");
-        for (name, about, _) in OWN {
+        for (name, about, _) in TASKS {
             eprintln!("  {name:10} {about}");
-        }
-        for task in TASKS {
-            eprintln!("  {:10} {}", task.name, task.about);
         }
         return ExitCode::from(2);
     };
-    match Command::new("cargo").args(task.args).envs(task.env.iter().copied()).status() {
-        Ok(status) if status.success() => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("xtask: cargo: {error}");
+    match task(arguments.get(1..).unwrap_or_default()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("xtask: {failure}");
             ExitCode::FAILURE
         }
     }

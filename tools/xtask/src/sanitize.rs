@@ -1,17 +1,21 @@
-//! `cargo xtask sanitize`: the driver's half with unsafe code under AddressSanitizer, and under Miri where it is installed.
+//! `cargo xtask sanitize`: the driver's half with unsafe code under AddressSanitizer, then under Miri.
 //!
 //! AddressSanitizer runs all tests of the portable driver over the mock (buffer lists in real memory: a list that is
-//! touched after it was given away, or beyond its pieces, ends the run). Miri runs what is quick enough: the driver's unit
-//! tests, and of those over the mock three.
+//! touched after it was given away, or beyond its pieces, ends the run). Miri runs what is quick enough: the unit tests of
+//! the driver's core and of its NDIS half, and of those over the mock three.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Instant;
 
 /// Where the instrumented build goes: it shares nothing with the ordinary one.
 const TARGET: &str = "target/sanitize";
 /// The only target whose standard library comes with the sanitizer's hooks here.
 const HOST: &str = "x86_64-unknown-linux-gnu";
+/// What has to be there.
+const WANTED: &str = "rustup toolchain install nightly --profile minimal --component miri --component rust-src";
 /// What Miri runs: a package, and which of its tests.
 const SLOW: &[(&str, &[&str])] = &[
+    ("pfdriver", &["--lib"]),
     ("pfndis", &["--lib"]),
     ("ndismock", &["--test", "filter", "--", "a_failed_copy", "a_pause_waits", "order_is_kept"]),
 ];
@@ -19,9 +23,14 @@ const SLOW: &[(&str, &[&str])] = &[
 /// Runs both; `--address` or `--miri` for one alone.
 ///
 /// # Errors
-/// A run that failed, or a nightly toolchain that is not there.
+/// A run that failed, or tools that are not there, with what installs them.
 pub(crate) fn sanitize(arguments: &[String]) -> Result<(), String> {
     let alone = arguments.first().map(String::as_str);
+    let wanted: &[&str] = if alone == Some("--address") { &["--version"] } else { &["miri", "--version"] };
+    let there = Command::new("cargo").arg("+nightly").args(wanted).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if !there.is_ok_and(|status| status.success()) {
+        return Err(format!("wanted is what this installs: {WANTED}"));
+    }
     if alone != Some("--miri") {
         address()?;
     }
@@ -32,8 +41,12 @@ pub(crate) fn sanitize(arguments: &[String]) -> Result<(), String> {
 }
 
 fn run(command: &mut Command, what: &str) -> Result<(), String> {
+    let begun = Instant::now();
     match command.status() {
-        Ok(status) if status.success() => Ok(()),
+        Ok(status) if status.success() => {
+            println!("{what}: nothing found, in {} s", begun.elapsed().as_secs());
+            Ok(())
+        }
         Ok(status) => Err(format!("{what}: {status}")),
         Err(error) => Err(format!("{what}: {error}")),
     }
@@ -41,28 +54,23 @@ fn run(command: &mut Command, what: &str) -> Result<(), String> {
 
 fn address() -> Result<(), String> {
     let mut command = Command::new("cargo");
-    command.args(["+nightly", "test", "--target", HOST, "--target-dir", TARGET, "-p", "ndismock", "-p", "pfndis"]);
+    command.args(["+nightly", "test", "--quiet", "--target", HOST, "--target-dir", TARGET]);
+    // Doctests would be linked without the sanitizer.
+    command.args(["-p", "ndismock", "-p", "pfndis", "--lib", "--tests"]);
     // Tests that end in a panic on purpose leave memory behind; leaks of the driver are the mock's to find.
     command
         .env("RUSTFLAGS", "-Zsanitizer=address")
         .env("ASAN_OPTIONS", "detect_leaks=0:detect_stack_use_after_return=1");
-    // Doctests would be linked without the sanitizer.
-    command.args(["--lib", "--tests"]);
     run(&mut command, "AddressSanitizer")
 }
 
 fn miri() -> Result<(), String> {
-    let there = Command::new("cargo").args(["+nightly", "miri", "--version"]).output();
-    if !there.is_ok_and(|out| out.status.success()) {
-        println!("Miri did not run: `rustup component add miri rust-src --toolchain nightly` installs it");
-        return Ok(());
-    }
     for (package, tests) in SLOW {
         let mut command = Command::new("cargo");
-        command.args(["+nightly", "miri", "test", "--target-dir", TARGET, "-p", package]).args(*tests);
+        command.args(["+nightly", "miri", "test", "--quiet", "--target-dir", TARGET, "-p", package]).args(*tests);
         // The mock gives handlers numbers for pointers, as NDIS does.
         command.env("MIRIFLAGS", "-Zmiri-permissive-provenance -Zmiri-disable-isolation").env("PROPTEST_CASES", "4");
-        run(&mut command, package)?;
+        run(&mut command, &format!("Miri, {package}"))?;
     }
     Ok(())
 }

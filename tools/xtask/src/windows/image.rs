@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use super::Arch;
 use super::calls::{Calls, Loaded};
 use super::imports::ALLOWED;
 use super::run::Failure;
@@ -47,6 +48,26 @@ const EXECUTE: u32 = 0x2000_0000;
 
 /// `DYNAMIC_BASE`, `NX_COMPAT`, `HIGH_ENTROPY_VA`, `FORCE_INTEGRITY`.
 const FLAGS: u32 = 0x40 | 0x100 | 0x20 | 0x80;
+/// Of a program: `DYNAMIC_BASE`, `NX_COMPAT`, `HIGH_ENTROPY_VA`.
+const PROGRAM_FLAGS: u32 = 0x40 | 0x100 | 0x20;
+/// Libraries every Windows has, besides the `api-ms-win-…`.
+const SYSTEM: &[&str] = &[
+    "advapi32.dll",
+    "bcrypt.dll",
+    "bcryptprimitives.dll",
+    "combase.dll",
+    "iphlpapi.dll",
+    "kernel32.dll",
+    "msvcrt.dll",
+    "ntdll.dll",
+    "ole32.dll",
+    "oleaut32.dll",
+    "setupapi.dll",
+    "shell32.dll",
+    "user32.dll",
+    "userenv.dll",
+    "ws2_32.dll",
+];
 /// `IMAGE_SUBSYSTEM_NATIVE`.
 const NATIVE: u32 = 1;
 /// `IMAGE_SCN_MEM_WRITE | IMAGE_SCN_MEM_EXECUTE`.
@@ -108,6 +129,32 @@ impl<'b> Image<'b> {
     fn text(&self, at: usize) -> String {
         let bytes = self.bytes.get(at..).unwrap_or_default();
         String::from_utf8_lossy(bytes.split(|b| *b == 0).next().unwrap_or_default()).into_owned()
+    }
+
+    /// Modules that are imported from.
+    fn modules(&self) -> Result<Vec<String>, Failure> {
+        let mut out = Vec::new();
+        let mut at = self.at(self.directory(1)?.0)?;
+        loop {
+            let module = number(self.bytes, at + 12, 4)?;
+            if module == 0 {
+                return Ok(out);
+            }
+            out.push(self.text(self.at(module)?));
+            at += 20;
+        }
+    }
+
+    /// Relocatable, its data not executed, no section both writable and executable.
+    fn hardened(&self, flags: u32) -> Result<(), Failure> {
+        let there = number(self.bytes, self.optional + 70, 2)?;
+        if there & flags != flags {
+            return Err(format!("flags {there:#x}, wanted {flags:#x}"));
+        }
+        match self.sections.iter().find(|s| s.3 & WRITE_EXECUTE == WRITE_EXECUTE) {
+            Some(section) => Err(format!("{} is writable and executable", section.4)),
+            None => Ok(()),
+        }
     }
 
     fn imports(&self) -> Result<Vec<(String, String)>, Failure> {
@@ -239,14 +286,9 @@ pub(crate) fn check(bytes: &[u8], map: &str, x64: bool) -> Result<String, Failur
     if header(68, 2)? != NATIVE {
         return Err("not a native image".to_owned());
     }
-    if header(70, 2)? & FLAGS != FLAGS {
-        return Err(format!("flags {:#x}, wanted {FLAGS:#x}", header(70, 2)?));
-    }
+    image.hardened(FLAGS)?;
     if header(32, 4)? != 4096 {
         return Err(format!("sections aligned to {}", header(32, 4)?));
-    }
-    if let Some(section) = image.sections.iter().find(|s| s.3 & WRITE_EXECUTE == WRITE_EXECUTE) {
-        return Err(format!("{} is writable and executable", section.4));
     }
     let imports = image.imports()?;
     for (module, name) in &imports {
@@ -264,6 +306,24 @@ pub(crate) fn check(bytes: &[u8], map: &str, x64: bool) -> Result<String, Failur
     let stack = image.stack(&calls, x64);
     image.panics(&calls, &names).map_err(|why| format!("{why}\n{}", stack.clone().unwrap_or_else(|e| e)))?;
     Ok(format!("{} bytes, {} imports, nothing can panic{}", bytes.len(), imports.len(), stack?))
+}
+
+/// Holds a program or library to what any should: for this processor, hardened, of Windows' own libraries alone.
+///
+/// # Errors
+/// What does not hold.
+pub(crate) fn program(bytes: &[u8], arch: Arch) -> Result<(), Failure> {
+    let image = Image::read(bytes)?;
+    let machine = number(bytes, image.optional - 20, 2)?;
+    if machine != arch.machine() {
+        return Err(format!("for machine {machine:#x}, wanted {:#x}", arch.machine()));
+    }
+    image.hardened(PROGRAM_FLAGS)?;
+    let own = |module: &str| module.starts_with("api-ms-win-") || SYSTEM.contains(&module);
+    match image.modules()?.into_iter().find(|module| !own(&module.to_lowercase())) {
+        Some(module) => Err(format!("{module} is not on every Windows")),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]

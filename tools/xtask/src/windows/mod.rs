@@ -13,6 +13,7 @@ pub(crate) mod run;
 pub(crate) mod script;
 pub(crate) mod unwind;
 pub(crate) mod wine;
+pub(crate) mod zig;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -41,6 +42,24 @@ impl Arch {
         }
     }
 
+    /// Rust's name of the target of programs: there are libraries for it on Linux.
+    #[must_use]
+    pub(crate) const fn programs(self) -> &'static str {
+        match self {
+            Self::X64 => COMMANDS,
+            Self::Arm64 => "aarch64-pc-windows-gnullvm",
+        }
+    }
+
+    /// `IMAGE_FILE_MACHINE_…`.
+    #[must_use]
+    pub(crate) const fn machine(self) -> u32 {
+        match self {
+            Self::X64 => 0x8664,
+            Self::Arm64 => 0xAA64,
+        }
+    }
+
     /// The WDK's name.
     #[must_use]
     pub(crate) const fn wdk(self) -> &'static str {
@@ -60,7 +79,7 @@ impl Arch {
     }
 }
 
-/// Target of the commands on Linux: the libraries it is linked with are mingw's.
+/// Target of programs for x64: the libraries it is linked with are mingw's.
 pub(crate) const COMMANDS: &str = "x86_64-pc-windows-gnu";
 
 /// The repository.
@@ -186,26 +205,6 @@ pub(crate) fn feed() -> Result<PathBuf, Failure> {
     Ok(package.join("target").join(COMMANDS).join("release/feed.exe"))
 }
 
-/// The notify object of the intermediate driver, and the program that asks it under Wine.
-pub(crate) const NOTIFY: [&str; 2] = ["planbnot.dll", "planbnot-load.exe"];
-
-/// Builds both and gives the path of the first.
-///
-/// # Errors
-/// Whatever cargo says.
-pub(crate) fn notify() -> Result<PathBuf, Failure> {
-    let package = root().join("driver/ndis/notify");
-    let mut cargo = Command::new("cargo");
-    cargo.args(["build", "--quiet", "--locked", "--release", "--lib", "--example", "load", "--target", COMMANDS]);
-    run(cargo.current_dir(&package))?;
-    let built = package.join("target").join(COMMANDS).join("release");
-    let [library, program] = NOTIFY;
-    let to = out().join(Arch::X64.wdk());
-    run::write(&to.join(program), &run::read(&built.join("examples/load.exe"))?)?;
-    run::write(&to.join(library), &run::read(&built.join(library))?)?;
-    Ok(to.join(library))
-}
-
 /// Builds once more, elsewhere, and compares: the same bytes.
 fn twice(kit: &kit::Kit, image: &str, arch: Arch, path: &Path) -> Result<(), Failure> {
     let first = run::read(path)?;
@@ -242,8 +241,8 @@ pub(crate) fn build(arguments: &[String]) -> Result<(), Failure> {
         }
     }
     println!("{}", mock(&root().join("driver/mock/pe/target"))?.display());
-    println!("{}", notify()?.display());
-    for command in commands::build(commands::Profile::Dev)? {
+    println!("{}", commands::notify(Arch::X64)?.display());
+    for command in commands::build(commands::Profile::Dev, Arch::X64)? {
         println!("{}", command.display());
     }
     Ok(())

@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! planb-VERSION-windows.zip
-//!   x64/ ARM64/     driver and INF of each processor, the driver signed with a test certificate
-//!   bin/            pfload.exe pfc.exe pfsim.exe
-//!   install.ps1 uninstall.ps1 test-sign.ps1 planb-test.cer
+//!   x64/ ARM64/     both drivers, the notify object and their INFs, signed with a test certificate
+//!   bin/x64 …       pfload.exe pfc.exe pfsim.exe
+//!   README.txt install.ps1 uninstall.ps1 test-sign.ps1 planb-test.cer
 //!   docs/ examples/ LICENSE THIRD-PARTY.txt SHA256SUMS
 //! ```
 //!
@@ -34,9 +34,6 @@ const PAGES: &[&str] = &["windows", "windows-im", "commands", "language", "host-
 const EXAMPLES: &[&str] = &["gateway.conf", "gateway.toml", "gateway.pcap"];
 /// Scripts that go along.
 pub(super) const SCRIPTS: &[&str] = &["install.ps1", "uninstall.ps1", "test-sign.ps1"];
-/// INFs of the intermediate driver: for x64 alone, as its notify object is.
-const X64_ALONE: &[&str] = &["planbim.inf", "planbim_mp.inf"];
-
 /// Files by their names in the zip.
 type Files = BTreeMap<String, Vec<u8>>;
 
@@ -61,7 +58,7 @@ fn certificate() -> Result<(PathBuf, PathBuf), Failure> {
     Ok((certificate, key))
 }
 
-/// An image with a signature of the test certificate and hashes of its pages.
+/// An image with a signature of the test certificate and hashes of its pages, which verifies.
 fn signed(image: &Path) -> Result<Vec<u8>, Failure> {
     let (certificate, key) = certificate()?;
     let name = image.file_name().unwrap_or_default();
@@ -75,6 +72,9 @@ fn signed(image: &Path) -> Result<Vec<u8>, Failure> {
     tool.args(["sign", "-h", "sha256", "-ph", "-n", "Plan B", "-time", &day]).arg("-certs").arg(certificate);
     tool.arg("-key").arg(key).arg("-in").arg(image).arg("-out").arg(&to).stdout(Stdio::null());
     run(&mut tool)?;
+    let mut tool = Command::new("osslsigncode");
+    tool.args(["verify", "-CAfile"]).arg(certificate()?.0).args(["-in"]).arg(&to).stdout(Stdio::null());
+    run(&mut tool)?;
     read(&to)
 }
 
@@ -85,22 +85,20 @@ fn copied(text: &str) -> Vec<String> {
     lines.filter_map(|line| Some(line.split_once('=')?.0.trim().to_owned())).collect()
 }
 
-/// Drivers and INFs of a processor.
-fn drivers(files: &mut Files, arch: Arch) -> Result<(), Failure> {
+/// Drivers and INFs of a processor; digests of the images before they were signed go to `unsigned`.
+fn drivers(files: &mut Files, arch: Arch, unsigned: &mut String) -> Result<(), Failure> {
     let built = out().join(arch.wdk());
     for path in inf::check()? {
         let text = read_text(&path)?;
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if arch != Arch::X64 && X64_ALONE.contains(&name.as_str()) {
-            continue;
-        }
         for image in copied(&text) {
             let place = format!("{}/{image}", arch.wdk());
-            if let Entry::Vacant(free) = files.entry(place) {
+            if let Entry::Vacant(free) = files.entry(place.clone()) {
                 let from = built.join(&image);
                 if !from.exists() {
                     return Err(format!("{name} copies {image}, which is not built: {}", from.display()));
                 }
+                *unsigned += &format!("{}  {place}\n", sum(&read(&from)?));
                 free.insert(signed(&from)?);
             }
         }
@@ -174,18 +172,25 @@ fn texts_of(registry: &[PathBuf], name: &str) -> Result<Vec<String>, Failure> {
 
 /// Everything.
 fn files(arches: &[Arch], profile: Profile) -> Result<Files, Failure> {
-    let mut files = Files::new();
+    let (mut files, mut unsigned) = (Files::new(), String::new());
     for arch in arches {
-        drivers(&mut files, *arch)?;
-    }
-    for path in commands::build(profile)? {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        files.insert(format!("bin/{name}"), read(&path)?);
+        commands::notify(*arch)?;
+        drivers(&mut files, *arch, &mut unsigned)?;
+        for path in commands::build(profile, *arch)? {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            files.insert(format!("bin/{}/{name}", arch.wdk()), read(&path)?);
+        }
     }
     for script in SCRIPTS {
         let text = read_text(&root().join("driver/ndis/package").join(script))?.replace("\r\n", "\n");
         super::script::lint(&text).map_err(|what| format!("{script}: {what}"))?;
         files.insert((*script).to_owned(), text.replace('\n', "\r\n").into_bytes());
+    }
+    // What two builds of the same sources have in common, whoever signs them.
+    files.insert("SHA256SUMS.unsigned".to_owned(), unsigned.into_bytes());
+    for (name, path) in [("README.txt", "driver/ndis/package/README.txt"), ("LICENSE", "LICENSE")] {
+        let text = read_text(&root().join(path))?.replace("\r\n", "\n").replace('\n', "\r\n");
+        files.insert(name.to_owned(), text.into_bytes());
     }
     files.insert("planb-test.cer".to_owned(), read(&certificate()?.0)?);
     for page in PAGES {
@@ -194,7 +199,6 @@ fn files(arches: &[Arch], profile: Profile) -> Result<Files, Failure> {
     for example in EXAMPLES {
         files.insert(format!("examples/{example}"), read(&root().join("examples").join(example))?);
     }
-    files.insert("LICENSE".to_owned(), read(&root().join("LICENSE"))?);
     files.insert("THIRD-PARTY.txt".to_owned(), licences()?.into_bytes());
     let sums: String = files.iter().map(|(name, bytes)| format!("{}  {name}\n", sum(bytes))).collect();
     files.insert("SHA256SUMS".to_owned(), sums.into_bytes());

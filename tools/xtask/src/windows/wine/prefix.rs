@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::windows::commands::PACKAGES;
+use crate::windows::commands::{NOTIFY, PACKAGES};
 use crate::windows::run::{Failure, output, read, run, write};
-use crate::windows::{COMMANDS, IMAGES, NOTIFY, out, root};
+use crate::windows::{COMMANDS, IMAGES, out, root};
 
 /// A Wine with the driver in it.
 pub(super) struct Wine {
