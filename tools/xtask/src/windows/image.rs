@@ -340,6 +340,40 @@ mod tests {
         assert_eq!(check(&bytes, "", true), Err("not a native image".to_owned()));
     }
 
+    /// A program of one section that imports from one module.
+    fn made(machine: u16, flags: u16, section: u32, module: &[u8]) -> Vec<u8> {
+        let mut image = vec![0_u8; 0x400];
+        let mut set = |at: usize, new: &[u8]| image[at..at + new.len()].copy_from_slice(new);
+        set(0x3c, &0x40_u32.to_le_bytes());
+        set(0x40, b"PE\0\0");
+        set(0x44, &machine.to_le_bytes());
+        set(0x46, &1_u16.to_le_bytes());
+        set(0x54, &240_u16.to_le_bytes());
+        set(0x58 + 70, &flags.to_le_bytes());
+        // The import directory, then the section: 0x200 bytes from 0x1000, in the file from 0x200.
+        set(0x58 + 112 + 8, &0x1000_u32.to_le_bytes());
+        set(0x150, &[0x200_u32, 0x1000, 0x200, 0x200].map(u32::to_le_bytes).concat());
+        set(0x148 + 36, &section.to_le_bytes());
+        set(0x200 + 12, &0x1100_u32.to_le_bytes());
+        set(0x300, module);
+        image
+    }
+
+    #[test]
+    fn a_program_is_for_its_processor_hardened_and_needs_windows_alone() {
+        let held = |machine, flags, section, module: &[u8]| program(&made(machine, flags, section, module), Arch::Arm64);
+        assert_eq!(held(0xAA64, 0x160, EXECUTE, b"KERNEL32.dll\0"), Ok(()));
+        assert_eq!(held(0xAA64, 0x8160, EXECUTE, b"api-ms-win-crt-heap-l1-1-0.dll\0"), Ok(()));
+        for (machine, flags, section, module, word) in [
+            (0x8664, 0x160, EXECUTE, &b"KERNEL32.dll\0"[..], "machine"),
+            (0xAA64, 0x140, EXECUTE, b"KERNEL32.dll\0", "flags"),
+            (0xAA64, 0x160, WRITE_EXECUTE, b"KERNEL32.dll\0", "writable and executable"),
+            (0xAA64, 0x160, EXECUTE, b"libunwind.dll\0", "libunwind.dll"),
+        ] {
+            assert!(held(machine, flags, section, module).unwrap_err().contains(word), "{word}");
+        }
+    }
+
     #[test]
     fn a_map_names_functions_in_order() {
         let map = " 0001:00000010  b  0000000140001010  x.o\n 0001:00000000  a  0000000140001000  x.o\n\n nonsense";

@@ -20,6 +20,7 @@ arguments=()
 for argument in "$@"; do
   case $argument in
     -nolibc|--unwindlib=none|-lmingw32|-lmingwex|-lmsvcrt|-Wl,-O1|-Wl,--no-insert-timestamp) ;;
+    -Wl,*.def) arguments+=("${argument#-Wl,}") ;;
     *) arguments+=("$argument") ;;
   esac
 done
