@@ -361,7 +361,8 @@ mod tests {
 
     #[test]
     fn a_program_is_for_its_processor_hardened_and_needs_windows_alone() {
-        let held = |machine, flags, section, module: &[u8]| program(&made(machine, flags, section, module), Arch::Arm64);
+        let held =
+            |machine, flags, section, module: &[u8]| program(&made(machine, flags, section, module), Arch::Arm64);
         assert_eq!(held(0xAA64, 0x160, EXECUTE, b"KERNEL32.dll\0"), Ok(()));
         assert_eq!(held(0xAA64, 0x8160, EXECUTE, b"api-ms-win-crt-heap-l1-1-0.dll\0"), Ok(()));
         for (machine, flags, section, module, word) in [

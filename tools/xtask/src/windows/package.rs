@@ -69,11 +69,11 @@ fn signed(image: &Path) -> Result<Vec<u8>, Failure> {
     std::fs::create_dir_all(to.parent().unwrap_or(&to)).map_err(|error| format!("{}: {error}", to.display()))?;
     let day = std::env::var("SOURCE_DATE_EPOCH").unwrap_or_else(|_| DAY.to_owned());
     let mut tool = Command::new("osslsigncode");
-    tool.args(["sign", "-h", "sha256", "-ph", "-n", "Plan B", "-time", &day]).arg("-certs").arg(certificate);
+    tool.args(["sign", "-h", "sha256", "-ph", "-n", "Plan B", "-time", &day]).arg("-certs").arg(&certificate);
     tool.arg("-key").arg(key).arg("-in").arg(image).arg("-out").arg(&to).stdout(Stdio::null());
     run(&mut tool)?;
     let mut tool = Command::new("osslsigncode");
-    tool.args(["verify", "-CAfile"]).arg(certificate()?.0).args(["-in"]).arg(&to).stdout(Stdio::null());
+    tool.args(["verify", "-CAfile"]).arg(&certificate).arg("-in").arg(&to).stdout(Stdio::null());
     run(&mut tool)?;
     read(&to)
 }

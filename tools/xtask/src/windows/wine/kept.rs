@@ -10,9 +10,11 @@ const LAST: &str = "2";
 /// What is damaged: a byte in each of so many places of the file.
 const PLACES: usize = 8;
 
-/// The file of the last good rules, where a driver keeps it unless told otherwise.
-fn file(bench: &Bench) -> PathBuf {
-    bench.wine.prefix.join("drive_c/windows/system32/drivers/planb.good")
+/// The file of the last good rules, as the driver is told: Wine knows no `\SystemRoot`, where it lies by default.
+const FILE: &str = r"\??\C:\planb.good";
+
+fn file(bench: &Bench<'_>) -> PathBuf {
+    bench.wine.prefix.join("drive_c/planb.good")
 }
 
 /// With `BootPolicy` 2 the rules that were loaded are in force when the driver has been stopped and started again; of a
@@ -24,8 +26,10 @@ pub(super) fn prove(bench: &Bench, driver: &str) -> Result<String, Failure> {
     let parameters = format!(r"HKLM\System\CurrentControlSet\Services\{driver}\Parameters");
     let _none = std::fs::remove_file(file(bench));
     bench.wine.reg(&["add", &parameters, "/v", "BootPolicy", "/t", "REG_DWORD", "/d", LAST, "/f"])?;
+    bench.wine.reg(&["add", &parameters, "/v", "LastGood", "/t", "REG_SZ", "/d", FILE, "/f"])?;
     let held = kept(bench, driver);
     bench.wine.reg(&["delete", &parameters, "/v", "BootPolicy", "/f"])?;
+    bench.wine.reg(&["delete", &parameters, "/v", "LastGood", "/f"])?;
     let _gone = std::fs::remove_file(file(bench));
     held
 }
