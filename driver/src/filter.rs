@@ -293,10 +293,24 @@ impl<P: Platform> Filter<P> {
         carried: Carried,
         scratch: &mut Scratch,
     ) -> Option<Outcome> {
+        let out = self.pass_untold(pkt, meta, seen, carried, scratch);
+        self.engine.tell(scratch);
+        out
+    }
+
+    /// The same with its counts left in `scratch`; see [`Engine::pass_untold`].
+    pub fn pass_untold(
+        &self,
+        pkt: &mut Packet<'_>,
+        meta: &PktMeta,
+        seen: Seen,
+        carried: Carried,
+        scratch: &mut Scratch,
+    ) -> Option<Outcome> {
         if self.trace.is_armed() {
             return None;
         }
-        self.engine.pass_known(pkt, meta, seen, carried, scratch, self.platform.now_ms())
+        self.engine.pass_untold(pkt, meta, seen, carried, scratch, self.platform.now_ms())
     }
 
     /// Decides about the first packets of a batch likewise and gives their number; see [`Engine::pass_known_batch`].

@@ -5,8 +5,9 @@
 //! Control holds it no longer than one page of a list or one swap of rules takes; reading and verifying an image happens
 //! outside.
 //!
-//! Order: this lock, then that of one state, which is tried and never waited for (see [`pfvm::engine::known`]). Whoever holds
-//! this lock, either way, takes it no second time. What a host guards by locks of its own (its edge, its neighbours) it takes
+//! Order: this lock, then that of one state or of one packet on its way ([`crate::edge::carry`]): both are tried and never
+//! waited for, and nothing is taken under them (see [`pfvm::engine::known`], [`crate::edge::known`]). Whoever holds this lock,
+//! either way, takes it no second time. A host guards its edge and its neighbours by this lock too, or by others that it takes
 //! either always before this one or always after.
 //!
 //! IRQL: control runs at `PASSIVE_LEVEL`; a driver's lock may raise it to `DISPATCH_LEVEL` while `f` runs, so nothing in

@@ -7,6 +7,7 @@ pub mod decide;
 pub mod desk;
 pub mod documents;
 pub mod fuzz;
+pub mod gateway;
 pub mod lab;
 pub mod live;
 pub mod mixed;

@@ -418,14 +418,9 @@ impl Bench {
     /// What can be seen of the engine after some packets.
     #[must_use]
     pub fn looks(&self) -> Vec<String> {
-        let e = &self.engine;
-        let states = e.table.iter().map(|s| format!("{s} {:?} {:?}", e.table.get(s), e.table.id(s)));
-        let nodes = e.nodes.iter().map(|n| format!("{n:?}"));
-        let rules = e.rules.iter().map(|r| format!("{r:?}"));
-        let ifaces = [EM0, EM1].map(|i| e.ifaces.counters(i));
-        let rest =
-            format!("{:?} {:?} {ifaces:?} {} {}", e.counters, e.table.counters(), self.host.sends, self.host.logs);
-        states.chain(nodes).chain(rules).chain([rest]).collect()
+        let mut all = looks(&self.engine, &[EM0, EM1]);
+        all.push(format!("{} {}", self.host.sends, self.host.logs));
+        all
     }
 
     /// Decides about one packet in place as who shares the engine does; `None` when the engine is wanted alone.
@@ -461,6 +456,17 @@ impl Bench {
         }
         out
     }
+}
+
+/// What can be seen of an engine.
+#[must_use]
+pub fn looks(e: &Engine, ifaces: &[u16]) -> Vec<String> {
+    let states = e.table.iter().map(|s| format!("{s} {:?} {:?}", e.table.get(s), e.table.id(s)));
+    let nodes = e.nodes.iter().map(|n| format!("{n:?}"));
+    let rules = e.rules.iter().map(|r| format!("{r:?}"));
+    let ifaces: Vec<_> = ifaces.iter().map(|i| e.ifaces.counters(*i)).collect();
+    let rest = format!("{:?} {:?} {ifaces:?}", e.counters, e.table.counters());
+    states.chain(nodes).chain(rules).chain([rest]).collect()
 }
 
 /// An engine with room for few states.

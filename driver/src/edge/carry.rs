@@ -4,7 +4,9 @@
 //! Neither a TAP nor NDIS brings them back when the host forwards the packet. [`Memory`] keeps them for a moment under
 //! the addresses and ports the packet went up with, and the edge looks them up when the same comes down.
 //!
-//! **Invariant:** nothing allocates after [`Memory::new`]; a packet costs one line of memory. An entry may be
+//! Several processors use it at once: each entry has a lock, tried and never waited for; nothing is taken under it.
+//!
+//! **Invariant:** nothing allocates after [`Memory::new`]; a packet costs a line or two of memory. An entry may be
 //! overwritten by another packet's before it is asked for: the packet then carries nothing, as one of the host's own.
 
 use alloc::vec::Vec;
@@ -15,6 +17,7 @@ use pfvm::norm::frag::FragTag;
 use pfvm::packet::{Packet, addr4, proto};
 use pfvm::rule::{Addr, Af};
 use pfvm::state::pool::{OutOfMemory, filled};
+use pfvm::sync::{Byte, Long};
 use siphasher::sip::SipHasher13;
 
 /// Milliseconds an entry is believed: longer than a stack keeps a packet it forwards, short enough for a flow that ended.
@@ -82,20 +85,85 @@ fn ports(packet: &Packet<'_>, protocol: u8, at: usize) -> u32 {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
+/// Times an entry's lock is tried: longer than its words take to be copied.
+const TRIES: usize = 64;
+
+/// A packet's ends as words, the last never 0.
+type Key = [u64; 5];
+
+/// What a packet carries, as words: tag, priority and interface with [`RECEIVED`] and [`CUT`]; the two halves of its
+/// [`FragTag`].
+type Load = [u64; 3];
+
+/// It came in by an interface.
+const RECEIVED: u64 = 1 << 40;
+/// It was put together of fragments.
+const CUT: u64 = 1 << 41;
+
+/// A packet that went up: its ends, what it carries, until when it is believed.
+#[derive(Clone, Debug, Default)]
 struct Entry {
-    ends: Ends,
-    until: u64,
-    tag: u16,
-    prio: u8,
-    received_on: Option<u16>,
-    reassembled: Option<FragTag>,
+    lock: Byte,
+    key: [Long; 5],
+    load: [Long; 3],
+    until: Long,
+}
+
+impl Entry {
+    /// Does something with it, alone. `None` when another processor is at it.
+    #[inline]
+    fn held<T>(&self, f: impl FnOnce(&Self) -> T) -> Option<T> {
+        for _ in 0..TRIES {
+            if let Some(byte) = self.lock.hold() {
+                let out = f(self);
+                self.lock.let_go(byte);
+                return Some(out);
+            }
+            core::hint::spin_loop();
+        }
+        None
+    }
+}
+
+fn key_of(ends: &Ends) -> Key {
+    let halves = |addr: &Addr| {
+        let whole = u128::from_ne_bytes(addr.0);
+        [whole >> 64, whole & u128::from(u64::MAX)].map(|half| u64::try_from(half).unwrap_or(0))
+    };
+    let ([a, b], [c, d]) = (halves(&ends.src), halves(&ends.dst));
+    let family = if ends.af == Af::Inet { 1 } else { 2 };
+    [a, b, c, d, u64::from(ends.ports) << 16 | u64::from(ends.proto) << 8 | u64::from(ends.fragment) << 2 | family]
+}
+
+fn load_of(carried: &Carried) -> Load {
+    let received = carried.received_on.map_or(0, |iface| RECEIVED | u64::from(iface) << 24);
+    let facts = u64::from(carried.tag) | u64::from(carried.prio) << 16 | received;
+    match carried.reassembled {
+        None => [facts, 0, 0],
+        Some(FragTag { header, extoff, longest }) => {
+            [facts | CUT, u64::from(header) << 32 | u64::from(extoff), longest.into()]
+        }
+    }
+}
+
+/// Gives a packet its load.
+fn unload([facts, front, longest]: Load, carried: &mut Carried) {
+    let [.., iface_high, iface_low, prio, tag_high, tag_low] = facts.to_be_bytes();
+    carried.tag = u16::from_be_bytes([tag_high, tag_low]);
+    carried.prio = prio;
+    carried.received_on = (facts & RECEIVED != 0).then_some(u16::from_be_bytes([iface_high, iface_low]));
+    let [h0, h1, h2, h3, e0, e1, e2, e3] = front.to_be_bytes();
+    carried.reassembled = (facts & CUT != 0).then_some(FragTag {
+        header: u32::from_be_bytes([h0, h1, h2, h3]),
+        extoff: u32::from_be_bytes([e0, e1, e2, e3]),
+        longest: u32::try_from(longest).unwrap_or(u32::MAX),
+    });
 }
 
 /// The packets that just went up.
 #[derive(Debug)]
 pub struct Memory {
-    entries: Vec<Option<Entry>>,
+    entries: Vec<Entry>,
     key: (u64, u64),
 }
 
@@ -105,43 +173,43 @@ impl Memory {
     /// # Errors
     /// [`OutOfMemory`] when there is none.
     pub fn new(count: u32, key: (u64, u64)) -> Result<Self, OutOfMemory> {
-        Ok(Self { entries: filled("packets on their way", count.max(1), None)?, key })
+        Ok(Self { entries: filled("packets on their way", count.max(1), Entry::default())?, key })
     }
 
-    fn place(&self, ends: &Ends) -> usize {
+    /// The place of a packet.
+    fn entry(&self, key: &Key) -> Option<&Entry> {
         let (k0, k1) = self.key;
         let mut h = SipHasher13::new_with_keys(k0, k1);
-        h.write(&ends.src.0);
-        h.write(&ends.dst.0);
-        h.write_u64(u64::from(ends.ports) << 16 | u64::from(ends.proto) << 8 | u64::from(ends.fragment));
+        key.iter().for_each(|word| h.write_u64(*word));
         let count = u64::try_from(self.entries.len()).unwrap_or(1);
-        usize::try_from(h.finish().checked_rem(count).unwrap_or(0)).unwrap_or(0)
+        self.entries.get(usize::try_from(h.finish().checked_rem(count)?).ok()?)
     }
 
-    /// Remembers what a packet carries up.
-    pub fn keep(&mut self, ends: Ends, carried: &Carried, now_ms: u64) {
-        let at = self.place(&ends);
-        if let Some(slot) = self.entries.get_mut(at) {
-            *slot = Some(Entry {
-                ends,
-                until: now_ms.saturating_add(LASTS),
-                tag: carried.tag,
-                prio: carried.prio,
-                received_on: carried.received_on,
-                reassembled: carried.reassembled,
-            });
-        }
+    /// Remembers what a packet carries up, unless another processor is at its place just now.
+    pub fn keep(&self, ends: Ends, carried: &Carried, now_ms: u64) {
+        let (key, load) = (key_of(&ends), load_of(carried));
+        let kept = |e: &Entry| {
+            e.key.iter().zip(key).for_each(|(to, word)| to.set(word));
+            e.load.iter().zip(load).for_each(|(to, word)| to.set(word));
+            e.until.set(now_ms.saturating_add(LASTS));
+        };
+        let _another = self.entry(&key).map(|entry| entry.held(kept));
     }
 
-    /// Gives a packet that comes down what it carried up.
-    pub fn recall(&self, ends: &Ends, carried: &mut Carried, now_ms: u64) {
-        let entry = self.entries.get(self.place(ends)).and_then(Option::as_ref);
-        if let Some(e) = entry.filter(|e| e.ends == *ends && now_ms < e.until) {
-            carried.tag = e.tag;
-            carried.prio = e.prio;
-            carried.received_on = e.received_on;
-            carried.reassembled = e.reassembled;
+    /// Gives a packet that comes down what it carried up, if it did. `false`, with nothing given, when another processor is
+    /// at its place just now.
+    #[must_use]
+    pub fn recall(&self, ends: &Ends, carried: &mut Carried, now_ms: u64) -> bool {
+        let key = key_of(ends);
+        let found = |e: &Entry| {
+            let same = e.key.iter().zip(key).all(|(word, wanted)| word.get() == wanted);
+            (same && now_ms < e.until.get()).then(|| e.load.each_ref().map(Long::get))
+        };
+        let Some(looked) = self.entry(&key).and_then(|entry| entry.held(found)) else { return false };
+        if let Some(load) = looked {
+            unload(load, carried);
         }
+        true
     }
 }
 
@@ -163,13 +231,13 @@ mod tests {
 
     #[test]
     fn a_packet_gets_back_what_it_went_up_with() {
-        let mut m = Memory::new(64, (1, 2)).unwrap();
+        let m = Memory::new(64, (1, 2)).unwrap();
         let a = ends(&mut udp(9, 0), Af::Inet).unwrap();
         let up = Carried { tag: 7, prio: 5, received_on: Some(3), ..Carried::default() };
         m.keep(a, &up, 1000);
         let back = |m: &Memory, e: &Ends, now| {
             let mut c = Carried::default();
-            m.recall(e, &mut c, now);
+            assert!(m.recall(e, &mut c, now));
             (c.tag, c.prio, c.received_on)
         };
         assert_eq!(back(&m, &a, 2999), (7, 5, Some(3)));
@@ -177,6 +245,38 @@ mod tests {
         let b = ends(&mut udp(8, 0), Af::Inet).unwrap();
         assert_eq!(back(&m, &b, 1001), (0, 0, None));
         assert_eq!(back(&m, &a.bare(), 1001), (0, 0, None));
+    }
+
+    #[test]
+    fn all_of_it_comes_back() {
+        let m = Memory::new(1, (1, 2)).unwrap();
+        let a = ends(&mut udp(9, 0), Af::Inet).unwrap();
+        let cut = FragTag { header: 40, extoff: u32::MAX - 1, longest: 1232 };
+        for received_on in [None, Some(0), Some(u16::MAX)] {
+            for reassembled in [None, Some(cut)] {
+                let up = Carried { tag: u16::MAX - 1, prio: 7, received_on, reassembled, ..Carried::default() };
+                m.keep(a, &up, 0);
+                let mut down = Carried::default();
+                assert!(m.recall(&a, &mut down, 1));
+                assert_eq!(down, up);
+            }
+        }
+    }
+
+    #[test]
+    fn one_processor_at_a_time_is_at_an_entry() {
+        let m = Memory::new(1, (1, 2)).unwrap();
+        let a = ends(&mut udp(9, 0), Af::Inet).unwrap();
+        let carries = |tag| Carried { tag, ..Carried::default() };
+        m.keep(a, &carries(1), 0);
+        let mut down = Carried::default();
+        m.entries[0].held(|_| {
+            m.keep(a, &carries(2), 0);
+            assert!(!m.recall(&a, &mut down, 0));
+        });
+        assert_eq!(down, Carried::default());
+        assert!(m.recall(&a, &mut down, 0));
+        assert_eq!(down.tag, 1);
     }
 
     #[test]

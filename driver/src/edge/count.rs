@@ -93,6 +93,16 @@ impl Counts {
         self.dropped.iter().fold(0, |sum, n| sum.wrapping_add(*n))
     }
 
+    /// Adds what was counted elsewhere.
+    pub fn add(&mut self, other: &Self) {
+        let Self { received, passed, held, generated, lost, dropped } = self;
+        let scalars = [received, passed, held, generated, lost];
+        let others = [other.received, other.passed, other.held, other.generated, other.lost];
+        for (n, more) in scalars.into_iter().chain(dropped).zip(others.into_iter().chain(other.dropped)) {
+            *n = n.wrapping_add(more);
+        }
+    }
+
     /// Whether every frame that came is accounted for.
     #[must_use]
     pub fn balanced(&self) -> bool {
@@ -113,5 +123,10 @@ mod tests {
         assert!(c.balanced());
         assert_eq!((c.dropped(), c.of(Why::Room), c.of(Why::Vlan)), (2, 1, 0));
         assert_eq!(c.rows().last(), Some(("memory", 1)));
+        let mut sum = Counts { held: 4, generated: 5, lost: 6, ..c };
+        sum.add(&c);
+        sum.add(&Counts { generated: 1, ..Counts::default() });
+        assert_eq!((sum.received, sum.passed, sum.held, sum.generated, sum.lost), (6, 2, 4, 6, 6));
+        assert_eq!((sum.of(Why::Filter), sum.of(Why::Room), sum.dropped()), (2, 2, 4));
     }
 }

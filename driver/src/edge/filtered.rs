@@ -6,7 +6,7 @@ use pfvm::packet::{Packet, PacketDesc, PktMeta};
 use pfvm::rule::{Addr, Af};
 
 use crate::edge::ether::{Mac, copy};
-use crate::edge::{Around, Hop, Made, Way};
+use crate::edge::{Around, Hop, Made, Sees, Way};
 use crate::filter::Filter;
 use crate::platform::Platform;
 
@@ -31,6 +31,26 @@ impl<P: Platform, N> Random for Filtered<'_, P, N> {
     }
 }
 
+impl<P: Platform> Sees for Filter<P> {
+    fn now_ms(&self) -> u64 {
+        self.platform.now_ms()
+    }
+
+    fn is_own(&self, af: Af, addr: &Addr) -> bool {
+        self.facts.ifaces().iter().flat_map(|i| &i.addresses).any(|a| a.af == af && a.addr == *addr)
+    }
+}
+
+impl<P: Platform, N> Sees for Filtered<'_, P, N> {
+    fn now_ms(&self) -> u64 {
+        self.filter.now_ms()
+    }
+
+    fn is_own(&self, af: Af, addr: &Addr) -> bool {
+        self.filter.is_own(af, addr)
+    }
+}
+
 impl<P: Platform, N: Neighbours> Around for Filtered<'_, P, N> {
     fn process(
         &mut self,
@@ -49,18 +69,10 @@ impl<P: Platform, N: Neighbours> Around for Filtered<'_, P, N> {
         send_error(packet, pd, what, true, &mut host);
     }
 
-    fn now_ms(&self) -> u64 {
-        self.filter.platform.now_ms()
-    }
-
     fn way(&self, af: Af, dst: &Addr) -> Option<Way> {
         let (iface, hop) = self.filter.facts.next_hop(af, dst)?;
         let mtu = self.filter.facts.iface(iface).map_or(1500, |i| i.mtu);
         Some(Way { iface, hop, mtu })
-    }
-
-    fn is_own(&self, af: Af, addr: &Addr) -> bool {
-        self.filter.facts.ifaces().iter().flat_map(|i| &i.addresses).any(|a| a.af == af && a.addr == *addr)
     }
 
     fn neighbour(&self, hop: &Hop) -> Option<Mac> {

@@ -8,13 +8,15 @@
 //! **Invariant:** a frame passes because the engine or the policy said so; whatever cannot be done about it, it is dropped.
 //! **Invariant:** nothing here allocates, blocks or panics once ports are set up.
 //!
-//! Locks: none; the host calls with its own lock held. IRQL: any up to `DISPATCH_LEVEL`.
+//! Locks: none but those of [`carry`]; the host calls with its own lock held, alone ([`Edge::frame`]) or shared
+//! ([`Edge::pass_known`], see [`known`]). IRQL: any up to `DISPATCH_LEVEL`.
 
 pub mod carry;
 pub mod count;
 pub mod cut;
 pub mod ether;
 pub mod filtered;
+pub mod known;
 pub mod neighbour;
 pub mod offload;
 mod pass;
@@ -144,8 +146,16 @@ pub struct Made {
     pub tag: u16,
 }
 
+/// What the edge asks of the host around it, whoever has the filter.
+pub trait Sees {
+    /// Milliseconds since some fixed point.
+    fn now_ms(&self) -> u64;
+    /// Whether an address is the host's own.
+    fn is_own(&self, af: Af, addr: &Addr) -> bool;
+}
+
 /// What the edge asks of the filter and the host around it.
-pub trait Around: Random {
+pub trait Around: Random + Sees {
     /// Decides about a packet ([`pfvm::engine::Engine::process`]).
     fn process(
         &mut self,
@@ -157,12 +167,8 @@ pub trait Around: Random {
     ) -> Outcome;
     /// Makes an ICMP error about a packet: type, code and parameter ([`pfvm::engine::send_error`]).
     fn complain(&mut self, packet: &Packet<'_>, pd: &PacketDesc, what: (u8, u8, u32));
-    /// Milliseconds since some fixed point.
-    fn now_ms(&self) -> u64;
     /// Where the host's routing sends a packet.
     fn way(&self, af: Af, dst: &Addr) -> Option<Way>;
-    /// Whether an address is the host's own.
-    fn is_own(&self, af: Af, addr: &Addr) -> bool;
     /// The hardware address of a next hop, when it is known.
     fn neighbour(&self, hop: &Hop) -> Option<Mac>;
     /// Takes the oldest packet the filter made, copied to the front of `room`.

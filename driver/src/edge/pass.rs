@@ -15,20 +15,26 @@ use crate::edge::policy::Policy;
 use crate::edge::port::{Behind, Port, PortId, Ports, Side};
 use crate::edge::route::Origin;
 use crate::edge::segment::{self, Finish, owes};
-use crate::edge::{Around, Edge, Entry, Exit, Fate, Going, Lent, Sink};
+use crate::edge::{Around, Edge, Entry, Exit, Fate, Going, Lent, Sees, Sink};
 
 /// Priority of a packet nobody gave one (`IFQ_DEFPRIO`).
 pub(super) const DEFAULT_PRIO: u8 = 3;
 /// Parts a frame is given to the sink in at most.
 const PARTS: usize = 20;
 
-/// All that is at hand while one frame is looked at.
-pub(super) struct Run<'r, H, S> {
+/// What of an edge no frame changes, or changes as one of many.
+#[derive(Clone, Copy)]
+pub(super) struct View<'r> {
     pub ports: &'r Ports,
     pub policy: &'r Policy,
-    pub counts: &'r mut Counts,
     pub finish: Finish,
-    pub memory: &'r mut Memory,
+    pub memory: &'r Memory,
+}
+
+/// All that is at hand while one frame is looked at.
+pub(super) struct Run<'r, H, S> {
+    pub view: View<'r>,
+    pub counts: &'r mut Counts,
     pub scratch: &'r mut [u8],
     pub host: &'r mut H,
     pub sink: &'r mut S,
@@ -56,8 +62,36 @@ pub(super) struct Piece {
 }
 
 impl Piece {
+    /// The way it goes.
+    pub(super) const fn dir(&self) -> Direction {
+        match self.entry.side {
+            Side::Wire => Direction::In,
+            Side::Stack => Direction::Out,
+        }
+    }
+
+    /// Puts the priority it carries now into its tag, where that `was` another.
+    pub(super) fn reprioritize(&mut self, was: u8) {
+        if self.carried.prio != was {
+            self.ether.set_prio(self.carried.prio);
+        }
+    }
+
+    /// Whether it, or each of its segments, is longer than a link takes.
+    pub(super) fn too_big(&self, packet: &Packet<'_>, mtu: u32) -> bool {
+        use pfvm::packet::Segments;
+        let mtu = usize::try_from(mtu).unwrap_or(usize::MAX);
+        let header = if self.af == Af::Inet { 20 } else { 40 };
+        let one = match self.offload.meta.segments {
+            Segments::One => packet.len(),
+            Segments::Tcp { mss } => usize::from(mss).saturating_add(header).saturating_add(20),
+            Segments::Udp { size } => usize::from(size).saturating_add(header).saturating_add(8),
+        };
+        one > mtu
+    }
+
     /// The facts as they are when the frame begins with `header` bytes before the packet.
-    fn facts(&self, packet: &Packet<'_>, header: usize) -> Offload {
+    pub(super) fn facts(&self, packet: &Packet<'_>, header: usize) -> Offload {
         let now = isize::try_from(packet.headroom()).unwrap_or(0).saturating_sub_unsigned(header);
         let mut facts = self.offload;
         facts.moved(now.saturating_sub_unsigned(self.base));
@@ -90,42 +124,31 @@ impl Edge {
         sink: &mut S,
     ) -> Fate {
         self.counts.received = self.counts.received.wrapping_add(1);
-        let mut run = Run {
-            ports: &self.ports,
-            policy: &self.policy,
-            counts: &mut self.counts,
-            finish: self.finish,
-            memory: &mut self.memory,
-            scratch: &mut self.scratch,
-            host,
-            sink,
-        };
+        let (mut run, own) = self.run(host, sink);
         let mut origin = Origin::of(entry);
         let fate = run.frame(lent, offload, room, &mut origin);
-        run.send_made(Some(&origin), &mut self.own);
+        run.send_made(Some(&origin), own);
         self.counts.fate(&fate);
         fate
     }
 
     /// Sends what the filter made since, outside any frame's way: after a tick.
     pub fn made<H: Around, S: Sink>(&mut self, host: &mut H, sink: &mut S) {
-        let mut run = Run {
-            ports: &self.ports,
-            policy: &self.policy,
-            counts: &mut self.counts,
-            finish: self.finish,
-            memory: &mut self.memory,
-            scratch: &mut self.scratch,
-            host,
-            sink,
-        };
-        run.send_made(None, &mut self.own);
+        let (mut run, own) = self.run(host, sink);
+        run.send_made(None, own);
+    }
+
+    /// All for one frame, and room for packets of the filter's own.
+    fn run<'r, H, S>(&'r mut self, host: &'r mut H, sink: &'r mut S) -> (Run<'r, H, S>, &'r mut [u8]) {
+        let Self { ports, policy, counts, finish, memory, scratch, own } = self;
+        let view = View { ports, policy, finish: *finish, memory };
+        (Run { view, counts, scratch, host, sink }, own)
     }
 }
 
 impl Counts {
     /// Counts a fate.
-    fn fate(&mut self, fate: &Fate) {
+    pub(super) fn fate(&mut self, fate: &Fate) {
         match fate {
             Fate::Pass(_) | Fate::Sent => self.passed = self.passed.wrapping_add(1),
             Fate::Held => self.held = self.held.wrapping_add(1),
@@ -158,31 +181,41 @@ fn shows_loopback(ends: &Ends) -> bool {
     loopback(&ends.src) || loopback(&ends.dst)
 }
 
-impl<H: Around, S: Sink> Run<'_, H, S> {
-    fn frame(&mut self, lent: Lent<'_>, offload: Offload, room: &mut [u8], origin: &mut Origin) -> Fate {
-        let entry = origin.entry;
-        let Some(port) = self.ports.get(entry.port) else { return Fate::Drop(Why::NoRoute) };
+/// What a frame is.
+pub(super) enum Looked<'b> {
+    /// One the engine is not asked about.
+    Settled(Fate),
+    /// A packet, and its ends.
+    Packet(Packet<'b>, Piece, Option<Ends>),
+}
+
+impl View<'_> {
+    /// Looks at a frame. What its packet carries is yet to be recalled.
+    #[inline(never)]
+    pub(super) fn look<'b>(&self, entry: Entry, lent: Lent<'b>, offload: Offload) -> Looked<'b> {
+        let Some(port) = self.ports.get(entry.port) else { return Looked::Settled(Fate::Drop(Why::NoRoute)) };
         let bytes = lent.window.get(lent.head..).unwrap_or_default();
         let whole = lent.rest.iter().fold(bytes.len(), |n, part| n.saturating_add(part.len()));
+        let drop = |why| Looked::Settled(Fate::Drop(why));
         let on = |af| {
             let going = Going { exit: straight(entry, port), head: lent.head, len: whole, offload, af, delay: 0 };
-            Fate::Pass(going)
+            Looked::Settled(Fate::Pass(going))
         };
         let (ether, af) = match Ether::of(bytes) {
             Framed::Ip(ether, af) => (ether, af),
             Framed::Arp if self.policy.arp => return on(Af::Inet),
             Framed::Other(kind) if self.policy.passes(kind) => return on(Af::Inet),
-            Framed::Arp | Framed::Other(_) => return Fate::Drop(Why::Kind),
-            Framed::Truncated => return Fate::Drop(Why::Truncated),
+            Framed::Arp | Framed::Other(_) => return drop(Why::Kind),
+            Framed::Truncated => return drop(Why::Truncated),
         };
         let inward = entry.side == Side::Wire;
         if inward && port.behind == Behind::Stack && !is_group(ether.dst()) && ether.dst() != port.mac {
-            return Fate::Drop(Why::Elsewhere);
+            return drop(Why::Elsewhere);
         }
         let ether = ether.tagged(offload.tag);
-        let Some(iface) = ether.seen_on(port) else { return Fate::Drop(Why::Vlan) };
+        let Some(iface) = ether.seen_on(port) else { return drop(Why::Vlan) };
         let start = lent.head.saturating_add(ether.len());
-        let Some(mut packet) = Packet::new(lent.window, start, lent.rest) else { return Fate::Drop(Why::Truncated) };
+        let Some(mut packet) = Packet::new(lent.window, start, lent.rest) else { return drop(Why::Truncated) };
         if self.policy.discovery && is_discovery(&packet, af) {
             return on(af);
         }
@@ -190,40 +223,59 @@ impl<H: Around, S: Sink> Run<'_, H, S> {
             && let Some(len) = without_padding(&packet, af)
             && !packet.set_len(len)
         {
-            return Fate::Drop(Why::Truncated);
+            return drop(Why::Truncated);
         }
         let ends = Ends::of(&packet, af);
-        origin.saw(&ether, iface, ends.as_ref());
         if inward && ends.as_ref().is_some_and(shows_loopback) {
-            return Fate::Drop(Why::Loopback);
+            return drop(Why::Loopback);
         }
-        let carried = self.carried(entry, ends.as_ref(), &ether);
-        let piece = Piece { ether, af, offload, base: lent.head, entry, iface, carried, changed: false };
-        self.packet(&mut packet, piece, ends.as_ref(), room)
+        let carried = Carried { prio: ether.prio().unwrap_or(DEFAULT_PRIO), ..Carried::default() };
+        Looked::Packet(packet, Piece { ether, af, offload, base: lent.head, entry, iface, carried, changed: false }, ends)
     }
 
-    /// What a packet carries as it comes.
+    /// What a packet is seen as, and what it carries since it came up. `None` when another processor is just at that.
     #[inline(never)]
-    fn carried(&self, entry: Entry, ends: Option<&Ends>, ether: &Ether) -> Carried {
-        let mut carried = Carried { prio: ether.prio().unwrap_or(DEFAULT_PRIO), ..Carried::default() };
-        if entry.side == Side::Stack
-            && let Some(ends) = ends
-            && !self.host.is_own(ends.af, &ends.src)
-        {
-            self.memory.recall(ends, &mut carried, self.host.now_ms());
+    pub(super) fn seen<H: Sees>(&self, host: &H, piece: &mut Piece, ends: Option<&Ends>) -> Option<Seen> {
+        let dir = piece.dir();
+        let forwarded = dir == Direction::Out && ends.is_some_and(|e| !host.is_own(e.af, &e.src));
+        let seen = Seen { af: piece.af, dir, forwarded, iface: piece.iface };
+        let recalled = match ends {
+            Some(ends) if forwarded => self.memory.recall(ends, &mut piece.carried, host.now_ms()),
+            _ => true,
+        };
+        recalled.then_some(seen)
+    }
+
+    /// Remembers what a packet carries up to the stack; its ends.
+    pub(super) fn remember<H: Sees>(&self, host: &H, packet: &Packet<'_>, piece: &Piece, port: &Port) -> Option<Ends> {
+        let (ends, now) = (Ends::of(packet, piece.af)?, host.now_ms());
+        self.memory.keep(ends, &piece.carried, now);
+        let large = usize::try_from(port.mtu).is_ok_and(|mtu| packet.len() > mtu);
+        if piece.carried.reassembled.is_some() || (large && piece.offload.is_one()) {
+            // The stack will cut it again: its fragments come down without ports.
+            self.memory.keep(ends.bare(), &piece.carried, now);
         }
-        carried
+        Some(ends)
+    }
+}
+
+impl<H: Around, S: Sink> Run<'_, H, S> {
+    fn frame(&mut self, lent: Lent<'_>, offload: Offload, room: &mut [u8], origin: &mut Origin) -> Fate {
+        match self.view.look(origin.entry, lent, offload) {
+            Looked::Settled(fate) => fate,
+            Looked::Packet(mut packet, piece, ends) => {
+                origin.saw(&piece.ether, piece.iface, ends.as_ref());
+                self.packet(&mut packet, piece, ends.as_ref(), room)
+            }
+        }
     }
 
     /// A packet through the engine and on.
     #[inline(never)]
-    fn packet(&mut self, packet: &mut Packet<'_>, piece: Piece, ends: Option<&Ends>, room: &mut [u8]) -> Fate {
-        let dir = match piece.entry.side {
-            Side::Wire => Direction::In,
-            Side::Stack => Direction::Out,
-        };
-        let forwarded = dir == Direction::Out && ends.is_some_and(|e| !self.host.is_own(e.af, &e.src));
-        let seen = Seen { af: piece.af, dir, forwarded, iface: piece.iface };
+    fn packet(&mut self, packet: &mut Packet<'_>, mut piece: Piece, ends: Option<&Ends>, room: &mut [u8]) -> Fate {
+        let dir = piece.dir();
+        // Alone, there is no other processor.
+        let Some(seen) = self.view.seen(self.host, &mut piece, ends) else { return Fate::Drop(Why::Room) };
         let out = self.host.process(packet, &piece.offload.meta, seen, piece.carried, room);
         let done = match out.replaced {
             None => self.onward(packet, piece, &out, dir),
@@ -272,7 +324,7 @@ impl<H: Around, S: Sink> Run<'_, H, S> {
         }
         let was = piece.carried.prio;
         piece.carried = out.carried;
-        let Some(port) = self.ports.get(piece.entry.port) else { return Err(Why::NoRoute) };
+        let Some(port) = self.view.ports.get(piece.entry.port) else { return Err(Why::NoRoute) };
         if out.verdict == Verdict::Reroute {
             return self.other_family(packet, piece, dir);
         }
@@ -292,35 +344,25 @@ impl<H: Around, S: Sink> Run<'_, H, S> {
         if out.reroute && port.behind == Behind::Stack {
             return self.anew(packet, piece);
         }
-        if out.carried.prio != was {
-            piece.ether.set_prio(out.carried.prio);
-        }
+        piece.reprioritize(was);
         self.leave(packet, piece, Exit::Wire(piece.entry.port))
     }
 
     /// Up to the host's stack.
     fn up(&mut self, packet: &mut Packet<'_>, piece: Piece, port: &Port) -> Result<Done, Why> {
-        if let Some(ends) = Ends::of(packet, piece.af) {
-            let now = self.host.now_ms();
-            self.memory.keep(ends, &piece.carried, now);
-            let large = usize::try_from(port.mtu).is_ok_and(|mtu| packet.len() > mtu);
-            if piece.carried.reassembled.is_some() || (large && piece.offload.is_one()) {
-                // The stack will cut it again: its fragments come down without ports.
-                self.memory.keep(ends.bare(), &piece.carried, now);
-            }
-            if let Some(tag) = piece.carried.reassembled
-                && !self.host.is_own(ends.af, &ends.dst)
-            {
-                // A stack does not forward what is longer than the next link takes (RFC 8200 §5): up go fragments.
-                return self.refragment(packet, piece, &tag, Exit::Stack(piece.entry.port));
-            }
+        if let Some(ends) = self.view.remember(self.host, packet, &piece, port)
+            && let Some(tag) = piece.carried.reassembled
+            && !self.host.is_own(ends.af, &ends.dst)
+        {
+            // A stack does not forward what is longer than the next link takes (RFC 8200 §5): up go fragments.
+            return self.refragment(packet, piece, &tag, Exit::Stack(piece.entry.port));
         }
         self.leave(packet, piece, Exit::Stack(piece.entry.port))
     }
 
     /// Across a bridge: out of the other port.
     fn across(&mut self, packet: &mut Packet<'_>, mut piece: Piece, other: PortId) -> Result<Done, Why> {
-        let Some(iface) = self.ports.get(other).map(|p| p.iface) else { return Err(Why::NoRoute) };
+        let Some(iface) = self.view.ports.get(other).map(|p| p.iface) else { return Err(Why::NoRoute) };
         let seen = Seen { af: piece.af, dir: Direction::Out, forwarded: true, iface };
         let was = piece.carried.prio;
         let out = self.host.process(packet, &piece.offload.meta, seen, piece.carried, &mut []);
@@ -332,9 +374,7 @@ impl<H: Around, S: Sink> Run<'_, H, S> {
             Verdict::Reroute | Verdict::Divert(_) => return Err(Why::Divert),
         }
         piece.carried = out.carried;
-        if out.carried.prio != was {
-            piece.ether.set_prio(out.carried.prio);
-        }
+        piece.reprioritize(was);
         self.leave(packet, piece, Exit::Wire(other))
     }
 
@@ -342,11 +382,11 @@ impl<H: Around, S: Sink> Run<'_, H, S> {
     #[inline(never)]
     pub(super) fn leave(&mut self, packet: &mut Packet<'_>, mut piece: Piece, exit: Exit) -> Result<Done, Why> {
         if let Exit::Wire(id) | Exit::Resolve(id, _) = exit {
-            let mtu = self.ports.get(id).map_or(u32::MAX, |p| p.mtu);
+            let mtu = self.view.ports.get(id).map_or(u32::MAX, |p| p.mtu);
             if let Some(tag) = piece.carried.reassembled.filter(|_| piece.af == Af::Inet6) {
                 return self.refragment(packet, piece, &tag, exit);
             }
-            if self.too_big(packet, &piece, mtu) {
+            if piece.too_big(packet, mtu) {
                 return self.cut(packet, piece, exit, mtu);
             }
         }
@@ -367,14 +407,14 @@ impl<H: Around, S: Sink> Run<'_, H, S> {
 
     /// Whether what a card was to do with a packet is done here: it does not leave by the card it was meant for.
     fn finishes(&self, piece: &Piece, exit: Exit) -> bool {
-        let on = || self.ports.get(piece.entry.port).is_some_and(|port| straight(piece.entry, port) == exit);
-        self.finish == Finish::Edge && owes(&piece.offload.meta) && (piece.changed || !on())
+        let on = || self.view.ports.get(piece.entry.port).is_some_and(|port| straight(piece.entry, port) == exit);
+        self.view.finish == Finish::Edge && owes(&piece.offload.meta) && (piece.changed || !on())
     }
 
     /// Bytes the link of an exit takes.
     fn link(&self, exit: Exit) -> usize {
         let (Exit::Wire(id) | Exit::Resolve(id, _) | Exit::Stack(id)) = exit;
-        self.ports.get(id).map_or(usize::MAX, |p| usize::try_from(p.mtu).unwrap_or(usize::MAX))
+        self.view.ports.get(id).map_or(usize::MAX, |p| usize::try_from(p.mtu).unwrap_or(usize::MAX))
     }
 
     /// Sends the segments of a packet: the first stands for it, the others are counted as made.
@@ -388,19 +428,6 @@ impl<H: Around, S: Sink> Run<'_, H, S> {
             give(sink, counts, exit, &[ether.bytes(), part], &ether.facts(), af, &mut first);
         });
         cut.map_or(Err(Why::Offload), |_| Ok(Done::Sent))
-    }
-
-    /// Whether a packet, or each of its segments, is longer than a link takes.
-    fn too_big(&self, packet: &Packet<'_>, piece: &Piece, mtu: u32) -> bool {
-        use pfvm::packet::Segments;
-        let mtu = usize::try_from(mtu).unwrap_or(usize::MAX);
-        let header = if piece.af == Af::Inet { 20 } else { 40 };
-        let one = match piece.offload.meta.segments {
-            Segments::One => packet.len(),
-            Segments::Tcp { mss } => usize::from(mss).saturating_add(header).saturating_add(20),
-            Segments::Udp { size } => usize::from(size).saturating_add(header).saturating_add(8),
-        };
-        one > mtu
     }
 
     /// Cuts a packet, or tells its sender that it is too large.
@@ -418,7 +445,7 @@ impl<H: Around, S: Sink> Run<'_, H, S> {
         }
         if piece.offload.meta.l4 == Checksum::Partial {
             let front = packet.headroom().saturating_sub(piece.base);
-            let done = match self.finish {
+            let done = match self.view.finish {
                 Finish::Host => complete(packet, &piece.offload, front),
                 Finish::Edge => segment::settle(packet, piece.af, &piece.offload.meta).is_some(),
             };

@@ -62,8 +62,8 @@ fn destination(packet: &Packet<'_>, af: Af) -> Option<Addr> {
 impl<H: Around, S: Sink> Run<'_, H, S> {
     /// Where a next hop on an interface is sent to, and the header for it.
     fn toward(&self, hop: &Hop, af: Af) -> Result<(Exit, Ether), Why> {
-        let (id, vlan) = self.ports.of(hop.iface).ok_or(Why::NoRoute)?;
-        let port = self.ports.get(id).ok_or(Why::NoRoute)?;
+        let (id, vlan) = self.view.ports.of(hop.iface).ok_or(Why::NoRoute)?;
+        let port = self.view.ports.get(id).ok_or(Why::NoRoute)?;
         let many = |a: &Addr| match hop.af {
             Af::Inet => a.0.first().is_some_and(|b| (224..240).contains(b)),
             Af::Inet6 => a.0.starts_with(&[0xff]),
@@ -79,7 +79,7 @@ impl<H: Around, S: Sink> Run<'_, H, S> {
     /// Sends a packet the way the host's routing sends it; up when it is the host's own.
     fn routed(&mut self, packet: &mut Packet<'_>, mut piece: Piece, dst: &Addr) -> Result<Done, Why> {
         if self.host.is_own(piece.af, dst) {
-            let mac = self.ports.get(piece.entry.port).map_or([0; 6], |p| p.mac);
+            let mac = self.view.ports.get(piece.entry.port).map_or([0; 6], |p| p.mac);
             piece.ether.set_ends(mac, mac);
             return self.leave(packet, piece, Exit::Stack(piece.entry.port));
         }
@@ -273,7 +273,7 @@ impl<H: Around, S: Sink> Run<'_, H, S> {
     /// Where the host's routing sends a packet of the filter's own.
     fn addressed(&self, origin: Option<&Origin>, af: Af, dst: &Addr) -> Result<(Exit, Ether, u16, Direction), Why> {
         if self.host.is_own(af, dst) {
-            let mac = |id| self.ports.get(id).map(|port| port.mac).ok_or(Why::NoRoute);
+            let mac = |id| self.view.ports.get(id).map(|port| port.mac).ok_or(Why::NoRoute);
             let (id, header, iface) = match origin {
                 Some(o) => {
                     let mac = mac(o.entry.port)?;
@@ -282,7 +282,7 @@ impl<H: Around, S: Sink> Run<'_, H, S> {
                 }
                 None => {
                     let iface = self.host.way(af, dst).map(|w| w.iface).ok_or(Why::NoRoute)?;
-                    let (id, vlan) = self.ports.of(iface).ok_or(Why::NoRoute)?;
+                    let (id, vlan) = self.view.ports.of(iface).ok_or(Why::NoRoute)?;
                     (id, Ether::new(mac(id)?, mac(id)?, af, vlan), iface)
                 }
             };
@@ -292,7 +292,7 @@ impl<H: Around, S: Sink> Run<'_, H, S> {
         let Some(way) = self.host.way(af, dst) else {
             // No route, yet its sender is on the link the frame came by.
             let o = back().ok_or(Why::NoRoute)?;
-            let (port, ether) = (self.ports.get(o.entry.port).ok_or(Why::NoRoute)?, o.ether.ok_or(Why::NoRoute)?);
+            let (port, ether) = (self.view.ports.get(o.entry.port).ok_or(Why::NoRoute)?, o.ether.ok_or(Why::NoRoute)?);
             let header = Ether::answering(&ether, ether.src(), port.mac, af);
             return Ok((Exit::Wire(o.entry.port), header, o.iface, Direction::Out));
         };
@@ -300,7 +300,7 @@ impl<H: Around, S: Sink> Run<'_, H, S> {
         if let Exit::Wire(id) | Exit::Resolve(id, _) = exit
             && let Some(o) = back().filter(|o| o.iface == way.iface)
             && let Some(came) = o.ether
-            && let Some(port) = self.ports.get(id)
+            && let Some(port) = self.view.ports.get(id)
         {
             // The sender's own address is in the frame it sent, and a tag beside that frame is of its way.
             let to = if exit == Exit::Wire(id) { ether.dst() } else { came.src() };
@@ -313,13 +313,13 @@ impl<H: Around, S: Sink> Run<'_, H, S> {
     }
 
     fn bridged(&self, origin: &Origin) -> bool {
-        self.ports.get(origin.entry.port).is_some_and(|p| p.behind != Behind::Stack)
+        self.view.ports.get(origin.entry.port).is_some_and(|p| p.behind != Behind::Stack)
     }
 
     /// In a bridge answers go back to the frame's sender as if from its receiver, and everything else on to its
     /// receiver as if from its sender.
     fn mirrored(&self, o: &Origin, af: Af, dst: &Addr) -> Option<(Exit, Ether, u16, Direction)> {
-        let (came, port) = (o.ether?, self.ports.get(o.entry.port)?);
+        let (came, port) = (o.ether?, self.view.ports.get(o.entry.port)?);
         let mut ether = came;
         ether.set_family(af);
         if o.sent_by(af, dst) {
@@ -328,7 +328,7 @@ impl<H: Around, S: Sink> Run<'_, H, S> {
         }
         let exit = straight(o.entry, port);
         let iface = match port.behind {
-            Behind::Port(other) => self.ports.get(other)?.iface,
+            Behind::Port(other) => self.view.ports.get(other)?.iface,
             Behind::Stack => port.iface,
         };
         Some((exit, ether, iface, Direction::Out))

@@ -85,6 +85,15 @@ impl Random for World {
     }
 }
 
+impl Sees for World {
+    fn now_ms(&self) -> u64 {
+        Host::now_ms(&self.inner)
+    }
+    fn is_own(&self, _: Af, addr: &Addr) -> bool {
+        own(addr)
+    }
+}
+
 impl Around for World {
     fn process(
         &mut self,
@@ -104,9 +113,6 @@ impl Around for World {
     fn complain(&mut self, packet: &Packet<'_>, pd: &PacketDesc, what: (u8, u8, u32)) {
         send_error(packet, pd, what, true, &mut self.inner);
     }
-    fn now_ms(&self) -> u64 {
-        Host::now_ms(&self.inner)
-    }
     fn way(&self, af: Af, dst: &Addr) -> Option<Way> {
         match af {
             Af::Inet if dst.0.starts_with(&[203]) => None,
@@ -114,9 +120,6 @@ impl Around for World {
             Af::Inet => Some(Way { iface: 2, hop: addr4(GATEWAY), mtu: 1500 }),
             Af::Inet6 => Some(Way { iface: 2, hop: *dst, mtu: 1500 }),
         }
-    }
-    fn is_own(&self, _: Af, addr: &Addr) -> bool {
-        own(addr)
     }
     fn neighbour(&self, hop: &Hop) -> Option<[u8; 6]> {
         self.macs.get(&hop.addr).copied()

@@ -5,7 +5,7 @@ use pfdriver::edge::ether::Mac;
 use pfdriver::edge::offload::{Offload, VNET};
 use pfdriver::edge::policy::Policy;
 use pfdriver::edge::port::{Behind, Port, PortId, Side};
-use pfdriver::edge::{Around, Edge, Entry, Exit, Fate, Hop, Lent, Made, Sink, Way};
+use pfdriver::edge::{Around, Edge, Entry, Exit, Fate, Hop, Lent, Made, Sees, Sink, Way};
 use pfvm::engine::outcome::{Replaced, SendTo};
 use pfvm::engine::{Carried, Outcome, Seen, Verdict};
 use pfvm::host::Random;
@@ -67,6 +67,15 @@ impl Random for Chance {
     }
 }
 
+impl Sees for Chance {
+    fn now_ms(&self) -> u64 {
+        memory::number().into()
+    }
+    fn is_own(&self, _: Af, _: &Addr) -> bool {
+        memory::coin()
+    }
+}
+
 impl Around for Chance {
     fn process(
         &mut self,
@@ -101,14 +110,8 @@ impl Around for Chance {
     fn complain(&mut self, packet: &Packet<'_>, _: &PacketDesc, _: (u8, u8, u32)) {
         memory::take(packet.window());
     }
-    fn now_ms(&self) -> u64 {
-        memory::number().into()
-    }
     fn way(&self, _: Af, dst: &Addr) -> Option<Way> {
         memory::coin().then(|| Way { iface: word(), hop: *dst, mtu: memory::number() })
-    }
-    fn is_own(&self, _: Af, _: &Addr) -> bool {
-        memory::coin()
     }
     fn neighbour(&self, _: &Hop) -> Option<Mac> {
         memory::coin().then_some([2; 6])

@@ -250,7 +250,7 @@ impl Decider for Whole {
             Direction::In => carried.received_on = Some(iface),
             Direction::Out => {
                 if let Some(ends) = Ends::of(&Packet::whole(seen.packet), seen.af) {
-                    self.under_way.recall(&ends, &mut carried, self.machine.ms);
+                    let _alone = self.under_way.recall(&ends, &mut carried, self.machine.ms);
                     forwarded |= carried.received_on.is_some();
                 }
             }

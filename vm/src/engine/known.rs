@@ -23,8 +23,8 @@ use crate::engine::order::{Ahead, Arriving, BATCH, Seen, Sought, Wishes};
 use crate::engine::outcome::{Carried, Outcome};
 use crate::engine::rules::{RuleEntry, second};
 use crate::engine::test_rule::MAX_HITS;
-use crate::engine::track::{Certain, other_key_of, segment_of, track_other, track_plain, windows_alone};
-use crate::nat::rewrite;
+use crate::engine::track::{Certain, OtherKey, other_key_of, segment_of, track_other, track_plain, windows_alone};
+use crate::nat::{addr, rewrite};
 use crate::norm::{self, scrub::scrub};
 use crate::packet::{Packet, PacketDesc, PktMeta, proto};
 use crate::rule::{Af, Direction};
@@ -149,6 +149,21 @@ impl Engine {
         scratch: &mut Scratch,
         now_ms: u64,
     ) -> Option<Outcome> {
+        let out = self.pass_untold(pkt, meta, seen, carried, scratch, now_ms);
+        self.tell(scratch);
+        out
+    }
+
+    /// The same with its counts left in `scratch`: [`Engine::tell`] comes before the caller lets go of its share.
+    pub fn pass_untold(
+        &self,
+        pkt: &mut Packet<'_>,
+        meta: &PktMeta,
+        seen: Seen,
+        carried: Carried,
+        scratch: &mut Scratch,
+        now_ms: u64,
+    ) -> Option<Outcome> {
         let Scratch { ahead, tally } = scratch;
         let known = ahead.first_mut()?;
         let mut out = Outcome::untouched(self.rules.default_place(), carried);
@@ -162,8 +177,12 @@ impl Engine {
             return None;
         }
         self.tally_known(tally, &known.pd, &out);
-        tally.tell(self);
         Some(out)
+    }
+
+    /// Takes over what was counted in `scratch`.
+    pub fn tell(&self, scratch: &mut Scratch) {
+        scratch.tally.tell(self);
     }
 
     /// Decides about the first packets of a batch, in order, up to one that wants the engine alone: that one and those after
@@ -214,6 +233,12 @@ impl Engine {
         if !self.needs_no_more(s, ext) || wishes.as_ref().is_some_and(|w| w.scrub().random_id) {
             return false;
         }
+        let other = other_key_of(s, None, pd);
+        // A destination that changes on the way out makes the host route anew: what follows wants more than this state.
+        let anew = |nk: &OtherKey| pd.dir == Direction::Out && !addr::equal(pd.af, &pd.dst, &nk.target().dst);
+        if !ALONE && other.as_ref().is_some_and(anew) {
+            return false;
+        }
         let Some(mut held) = (if ALONE { Some(s.own()) } else { s.hold() }) else { return false };
         let (mut live, forward) = (held.live(), pd.dir == s.direction());
         if pd.proto == proto::TCP {
@@ -227,7 +252,7 @@ impl Engine {
         drop(held);
         (out.rule, out.action, out.state) = (s.rule, Some(Action::Pass), Some(slot));
         // What is written lies in the window, so none of this can fail.
-        if let Some(nk) = other_key_of(s, None, pd) {
+        if let Some(nk) = other {
             let done = rewrite::known(pkt, meta, pd, &nk.target());
             out.redirect(done.is_ok_and(|d| d.destination), pd);
         }
