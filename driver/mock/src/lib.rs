@@ -2,7 +2,7 @@
 //!
 //! Holds [`world::Mock`] (the functions of NDIS and NT the filter asks for, and an account of everything it has been
 //! given), [`stack`] (the orders NDIS gives a driver: attach to detach, frames, requests, events), [`script`] (a judge whose
-//! verdicts a test knows), [`numbers`] and [`sys`] (buffer lists in real memory, cut into pieces as the test likes). The
+//! verdicts a test knows), [`locks`] (processors and reader-writer locks), [`numbers`] and [`sys`] (buffer lists in real memory, cut into pieces as the test likes). The
 //! image that Wine loads as ndis.sys lies in `pe/`.
 //!
 //! **Invariant:** a buffer list is in one place: with the filter, below it, above it, or at home. Whatever the filter does
@@ -11,6 +11,7 @@
 
 pub mod im;
 pub mod inside;
+pub mod locks;
 pub mod numbers;
 pub mod script;
 pub mod stack;

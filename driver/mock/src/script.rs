@@ -7,9 +7,11 @@ use pfdriver::edge::{Entry, Exit, Fate, Going, Lent, Sink};
 use pfndis::judge::{Adapter, Judge};
 use pfvm::rule::Af;
 
-/// The judge. A module's port is its interface's index less one.
+/// The judge. A module's port is its interface's index less one. What goes straight on or ends is decided with it shared.
 #[derive(Debug, Default)]
 pub struct Script {
+    /// Frames that were.
+    pub shared: usize,
     /// Frames to be sent by port 0 with the next tick.
     pub made: Vec<Vec<u8>>,
     /// Whether a module finds no room.
@@ -63,42 +65,43 @@ impl Judge for Script {
 
     fn frame<S: Sink>(&mut self, entry: Entry, lent: Lent<'_>, offload: Offload, sink: &mut S) -> Fate {
         assert!(self.ports.contains(&entry.port), "a frame of a module that is gone");
-        let rest = lent.rest.iter().fold(0, |n, r| n + r.len());
-        let len = lent.window.len() - lent.head + rest;
-        let straight = match entry.side {
-            Side::Stack => Exit::Wire(entry.port),
-            Side::Wire => Exit::Stack(entry.port),
-        };
-        let mut going = Going { exit: straight, head: lent.head, len, offload, af: Af::Inet, delay: 0 };
-        let Some(kind) = lent.window.get(lent.head).copied() else { return Fate::Drop(Why::Truncated) };
-        match kind {
-            PASS => {}
-            REWRITE => {
-                let last = lent.window.len().min(lent.head + pfndis::pass::WINDOW) - 1;
-                lent.window[last] ^= 0xff;
+        let (straight, len) = straight(entry, &lent);
+        match lent.window.get(lent.head).copied() {
+            Some(ELSEWHERE) => {
+                let (exit, offload) = (Exit::Wire(PortId(1)), Offload::default());
+                Fate::Pass(Going { exit, head: lent.head, len, offload, af: Af::Inet, delay: 0 })
             }
-            LONGER => {
-                going.head -= 20;
-                going.len += 20;
-                lent.window[going.head..going.head + 20].fill(9);
-            }
-            SHORTER => {
-                lent.window[lent.head] = 77;
-                going.len = going.len.min(5);
-            }
-            LATER => going.delay = lent.window.get(lent.head + 1).copied().unwrap_or(0).into(),
-            ELSEWHERE => (going.exit, going.offload) = (Exit::Wire(PortId(1)), Offload::default()),
-            SENT_TWICE => {
+            Some(SENT_TWICE) => {
                 let all: Vec<&[u8]> =
                     std::iter::once(&lent.window[lent.head..]).chain(lent.rest.iter().copied()).collect();
                 for _ in 0..2 {
                     sink.frame(straight, &all, &Offload::default(), Af::Inet);
                 }
-                return Fate::Sent;
+                Fate::Sent
             }
-            _ => return Fate::Drop(Why::Filter),
+            _ => alone(entry, lent, offload),
         }
-        Fate::Pass(going)
+    }
+
+    type Local = usize;
+
+    fn local(&self) -> Option<usize> {
+        Some(0)
+    }
+
+    fn shared(&self, local: &mut usize, entry: Entry, lent: Lent<'_>, offload: Offload) -> Option<Fate> {
+        assert!(self.ports.contains(&entry.port), "a frame of a module that is gone");
+        if matches!(lent.window.get(lent.head), Some(&(ELSEWHERE | SENT_TWICE))) {
+            return None;
+        }
+        *local += 1;
+        Some(alone(entry, lent, offload))
+    }
+
+    fn tell(&self, _: &mut usize) {}
+
+    fn gather(&mut self, local: &mut usize) {
+        self.shared += std::mem::take(local);
     }
 
     fn now_ms(&self) -> u64 {
@@ -114,6 +117,42 @@ impl Judge for Script {
             sink.frame(Exit::Wire(PortId(0)), &[&frame], &Offload::default(), Af::Inet);
         }
     }
+}
+
+/// The way straight on, and a frame's length.
+fn straight(entry: Entry, lent: &Lent<'_>) -> (Exit, usize) {
+    let rest = lent.rest.iter().fold(0, |n, r| n + r.len());
+    let exit = match entry.side {
+        Side::Stack => Exit::Wire(entry.port),
+        Side::Wire => Exit::Stack(entry.port),
+    };
+    (exit, lent.window.len() - lent.head + rest)
+}
+
+/// What becomes of a frame that nothing else leaves for.
+fn alone(entry: Entry, lent: Lent<'_>, offload: Offload) -> Fate {
+    let (exit, len) = straight(entry, &lent);
+    let mut going = Going { exit, head: lent.head, len, offload, af: Af::Inet, delay: 0 };
+    let Some(kind) = lent.window.get(lent.head).copied() else { return Fate::Drop(Why::Truncated) };
+    match kind {
+        PASS => {}
+        REWRITE => {
+            let last = lent.window.len().min(lent.head + pfndis::pass::WINDOW) - 1;
+            lent.window[last] ^= 0xff;
+        }
+        LONGER => {
+            going.head -= 20;
+            going.len += 20;
+            lent.window[going.head..going.head + 20].fill(9);
+        }
+        SHORTER => {
+            lent.window[lent.head] = 77;
+            going.len = going.len.min(5);
+        }
+        LATER => going.delay = lent.window.get(lent.head + 1).copied().unwrap_or(0).into(),
+        _ => return Fate::Drop(Why::Filter),
+    }
+    Fate::Pass(going)
 }
 
 /// What a frame leaves as, and whether by its own way or port 1's wire.

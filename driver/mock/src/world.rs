@@ -7,11 +7,12 @@ use std::sync::{Mutex, MutexGuard};
 
 use pfndis::os::{Events, Os, Supplies};
 use pfndis::sys::code::{AT_DISPATCH, PENDING, SUCCESS, Status};
-use pfndis::sys::layout::{Handle, Mdl, NetBufferList, OidRequest, Ptr, StatusIndication};
+use pfndis::sys::layout::{Handle, LockState, Mdl, NetBufferList, OidRequest, Ptr, StatusIndication};
 use pfndis::sys::list::{Chain, List, Maps};
-use pfndis::sys::lock::Levels;
+use pfndis::sys::lock::{Levels, Shares};
 
 use crate::inside::Side;
+use crate::locks::{self, Locks, PROCESSORS};
 use crate::numbers::Numbers;
 use crate::sys;
 
@@ -158,11 +159,13 @@ impl World {
 pub struct Mock {
     world: Mutex<World>,
     locks: AtomicUsize,
+    /// Reader-writer locks.
+    pub shared: Locks,
     chosen: Mutex<Option<fn() -> bool>>,
 }
 
 thread_local! {
-    /// Spin locks this thread holds.
+    /// Locks this thread holds.
     static HELD: Cell<usize> = const { Cell::new(0) };
     /// Its interrupt level.
     static LEVEL: Cell<u8> = const { Cell::new(PASSIVE) };
@@ -175,12 +178,23 @@ pub const DISPATCH: u8 = 2;
 
 /// Runs `f` at a level, as whoever calls a handler there.
 pub fn at_level<T>(level: u8, f: impl FnOnce() -> T) -> T {
-    let before = LEVEL.replace(level);
+    let before = set_level(level);
     let side = Side::driver();
     let out = f();
     drop(side);
-    assert_eq!(LEVEL.replace(before), level, "a handler left another level behind");
+    assert_eq!(set_level(before), level, "a handler left another level behind");
     out
+}
+
+/// Goes to a level, on a processor from `DISPATCH_LEVEL` on; the level before.
+fn set_level(level: u8) -> u8 {
+    let before = LEVEL.replace(level);
+    match (before >= DISPATCH, level >= DISPATCH) {
+        (false, true) => locks::stay(),
+        (true, false) => locks::leave(),
+        _ => {}
+    }
+    before
 }
 
 /// Flags that speak of the level speak the truth.
@@ -325,21 +339,78 @@ impl Mock {
 
 impl Levels for Mock {
     fn acquire(&self, word: &UnsafeCell<usize>) -> u8 {
-        let word = sys::atomic(word);
+        let (word, before) = (sys::atomic(word), set_level(DISPATCH));
         while word.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
             std::thread::yield_now();
         }
         self.locks.fetch_add(1, Ordering::SeqCst);
         HELD.set(HELD.get() + 1);
-        LEVEL.replace(DISPATCH)
+        before
     }
 
     fn release(&self, word: &UnsafeCell<usize>, level: u8) {
-        let held = HELD.get().checked_sub(1).expect("a lock that is held");
-        assert_eq!(LEVEL.replace(level), DISPATCH, "a lock is held at DISPATCH_LEVEL");
-        assert!(held == 0 || level == DISPATCH, "locks go back in the other order");
-        HELD.set(held);
         sys::atomic(word).store(0, Ordering::Release);
+        given_back(level);
+    }
+}
+
+/// A lock is given back, and the level before.
+fn given_back(level: u8) {
+    let held = HELD.get().checked_sub(1).expect("a lock that is held");
+    HELD.set(held);
+    assert!(held == 0 || level == DISPATCH, "locks go back in the other order");
+    assert_eq!(set_level(level), DISPATCH, "a lock is held at DISPATCH_LEVEL");
+}
+
+/// Another level than any, so that a state that was not filled in shows.
+const NO_LEVEL: u8 = 0x77;
+
+impl Mock {
+    fn acquire_shared(&self, lock: Handle, state: &mut LockState, alone: bool) {
+        assert_eq!(HELD.get(), 0, "the driver's lock comes before all others");
+        state.level = set_level(DISPATCH);
+        state.state = if alone { 4 } else { 3 };
+        self.shared.acquire(lock, alone);
+        self.locks.fetch_add(1, Ordering::SeqCst);
+        HELD.set(1);
+    }
+}
+
+impl Shares for Mock {
+    fn new_lock(&self) -> Handle {
+        let _side = Side::mock();
+        if self.allocate().is_some() { self.shared.make() } else { Handle::NONE }
+    }
+
+    fn free_lock(&self, lock: Handle) {
+        let _side = Side::mock();
+        assert!(HELD.get() == 0 || std::thread::panicking(), "a lock goes with a lock held");
+        self.shared.free(lock);
+    }
+
+    fn share(&self, lock: Handle, state: &mut LockState) {
+        let _side = Side::mock();
+        self.acquire_shared(lock, state, false);
+    }
+
+    fn take(&self, lock: Handle, state: &mut LockState) {
+        let _side = Side::mock();
+        self.acquire_shared(lock, state, true);
+    }
+
+    fn give(&self, lock: Handle, state: &mut LockState) {
+        let _side = Side::mock();
+        assert!(matches!(state.state, 3 | 4), "the state of another lock");
+        self.shared.release(lock);
+        given_back(core::mem::replace(&mut state.level, NO_LEVEL));
+    }
+
+    fn processors(&self) -> u32 {
+        u32::try_from(PROCESSORS).expect("few processors")
+    }
+
+    fn processor(&self) -> u32 {
+        locks::processor()
     }
 }
 

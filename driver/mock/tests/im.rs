@@ -52,27 +52,11 @@ impl Judge for Script {
     fn detach(&mut self, _: PortId) {}
 
     fn frame<S: Sink>(&mut self, entry: Entry, lent: Lent<'_>, offload: Offload, sink: &mut S) -> Fate {
-        let exit = match entry.side {
-            Side::Stack => Exit::Wire(entry.port),
-            Side::Wire => Exit::Stack(entry.port),
-        };
-        let len = lent.window.len() - lent.head + lent.rest.iter().map(|r| r.len()).sum::<usize>();
-        let going = Going { exit, head: lent.head, len, offload, af: Af::Inet, delay: 0 };
-        match lent.window[lent.head] {
-            PASS => Fate::Pass(going),
-            REWRITE => {
-                lent.window[lent.head + 1] ^= 0xff;
-                Fate::Pass(going)
-            }
-            LATER => Fate::Pass(Going { delay: 20, ..going }),
-            TWICE => {
-                let all: Vec<&[u8]> =
-                    std::iter::once(&lent.window[lent.head..]).chain(lent.rest.iter().copied()).collect();
-                sink.frame(exit, &all, &Offload::default(), Af::Inet);
-                Fate::Pass(going)
-            }
-            _ => Fate::Drop(Why::Filter),
+        if lent.window[lent.head] == TWICE {
+            let all: Vec<&[u8]> = std::iter::once(&lent.window[lent.head..]).chain(lent.rest.iter().copied()).collect();
+            sink.frame(straight(entry), &all, &Offload::default(), Af::Inet);
         }
+        alone(entry, lent, offload)
     }
 
     fn now_ms(&self) -> u64 {
@@ -83,11 +67,46 @@ impl Judge for Script {
         u32::MAX
     }
 
+    type Local = ();
+
+    fn local(&self) -> Option<()> {
+        Some(())
+    }
+
+    fn shared(&self, (): &mut (), entry: Entry, lent: Lent<'_>, offload: Offload) -> Option<Fate> {
+        (lent.window[lent.head] != TWICE).then(|| alone(entry, lent, offload))
+    }
+
+    fn tell(&self, (): &mut ()) {}
+
+    fn gather(&mut self, (): &mut ()) {}
+
     fn tick<S: Sink>(&mut self, sink: &mut S) {
         for frame in self.made.drain(..) {
             sink.frame(Exit::Wire(PortId(0)), &[&frame], &Offload::default(), Af::Inet);
         }
     }
+}
+
+fn straight(entry: Entry) -> Exit {
+    match entry.side {
+        Side::Stack => Exit::Wire(entry.port),
+        Side::Wire => Exit::Stack(entry.port),
+    }
+}
+
+/// What becomes of a frame itself.
+fn alone(entry: Entry, lent: Lent<'_>, offload: Offload) -> Fate {
+    let len = lent.window.len() - lent.head + lent.rest.iter().map(|r| r.len()).sum::<usize>();
+    let kind = lent.window[lent.head];
+    let mut delay = 0;
+    match kind {
+        PASS | TWICE => {}
+        REWRITE => lent.window[lent.head + 1] ^= 0xff,
+        LATER => delay = 20,
+        _ => return Fate::Drop(Why::Filter),
+    }
+    Fate::Pass(Going { exit: straight(entry), head: lent.head, len, offload, af: Af::Inet, delay })
 }
 
 /// What a frame leaves as.

@@ -75,23 +75,34 @@ impl Frames {
         os.free_pool(self.pool);
     }
 
-    /// A list with the parts as its frame. `None` when they are too long or no frame is free.
-    pub fn take<O: Supplies>(&self, os: &O, parts: &[&[u8]]) -> Option<List> {
-        let length = parts.iter().fold(0_usize, |n, part| n.saturating_add(part.len()));
+    /// A list with the parts as its frame, `length` bytes in all. `None` when they are too long, one is missing, or no frame
+    /// is free.
+    pub fn take<'p, O: Supplies>(
+        &self,
+        os: &O,
+        length: usize,
+        parts: impl Iterator<Item = Option<&'p [u8]>>,
+    ) -> Option<List> {
         let fits = |bytes: u32| usize::try_from(bytes.saturating_sub(FRONT)).is_ok_and(|room| length <= room);
         let mut slot: Slot = match (fits(SMALL_BYTES), fits(LARGE_BYTES)) {
             (true, _) => self.small.take(os).or_else(|| self.large.take(os))?,
             (false, true) => self.large.take(os)?,
             (false, false) => return None,
         };
-        slot.fill(FRONT, parts);
-        Some(slot.into_list())
+        if slot.fill(FRONT, parts) {
+            return Some(slot.into_list());
+        }
+        self.shelve(os, slot);
+        None
+    }
+
+    fn shelve<O: Supplies>(&self, os: &O, slot: Slot) {
+        if slot.is_of(&self.small) { self.small.put(os, slot) } else { self.large.put(os, slot) }
     }
 
     /// Takes a list of this module's back.
     pub fn put<O: Supplies>(&self, os: &O, list: List) {
-        let slot = Slot::of_list(list);
-        if slot.is_of(&self.small) { self.small.put(os, slot) } else { self.large.put(os, slot) }
+        self.shelve(os, Slot::of_list(list));
     }
 
     /// Whether a list is of this module's pool.

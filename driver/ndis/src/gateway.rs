@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use pfdriver::edge::count::Why;
 use pfdriver::edge::ether::Mac;
 use pfdriver::edge::filtered::Filtered;
+use pfdriver::edge::known::Local;
 use pfdriver::edge::neighbour::{Neighbourhood, Patient};
 use pfdriver::edge::offload::Offload;
 use pfdriver::edge::policy::Policy;
@@ -82,7 +83,7 @@ impl<P: Platform> Gateway<P> {
 }
 
 /// The filter behind the driver's lock, as control takes it.
-impl<O: Os, P: Platform + Send> Lock<P> for Driver<O, Gateway<P>> {
+impl<O: Os, P: Platform + Send + Sync> Lock<P> for Driver<O, Gateway<P>> {
     fn with<T>(&self, f: impl FnOnce(&mut Filter<P>) -> T) -> T {
         self.core.with(&self.os, |core| f(&mut core.judge.filter))
     }
@@ -93,7 +94,33 @@ fn iface(if_index: u32) -> u16 {
     u16::try_from(if_index).unwrap_or(0)
 }
 
-impl<P: Platform + Send> Judge for Gateway<P> {
+impl<P: Platform + Send + Sync> Judge for Gateway<P> {
+    type Local = Local;
+
+    fn local(&self) -> Option<Local> {
+        Local::new().ok()
+    }
+
+    #[inline(never)]
+    fn shared(&self, local: &mut Local, entry: Entry, lent: Lent<'_>, offload: Offload) -> Option<Fate> {
+        if self.is_shut_to(&lent) {
+            return Some(Fate::Drop(Why::Filter));
+        }
+        let frame = lent.window.get(lent.head..).unwrap_or_default();
+        if entry.side == Side::Wire && self.neighbours.awaits(entry.port, frame, self.filter.platform.now_ms()) {
+            return None;
+        }
+        self.edge.pass_known(&self.filter, entry, lent, offload, local)
+    }
+
+    fn tell(&self, local: &mut Local) {
+        Edge::tell(&self.filter, local);
+    }
+
+    fn gather(&mut self, local: &mut Local) {
+        self.edge.gather(local);
+    }
+
     fn attach(&mut self, adapter: &Adapter) -> Option<PortId> {
         let port = Port::new(iface(adapter.if_index), adapter.mac, adapter.mtu, Behind::Stack);
         let port = self.edge.ports.add(port).ok()?;
@@ -113,7 +140,7 @@ impl<P: Platform + Send> Judge for Gateway<P> {
 
     #[inline(never)]
     fn frame<S: Sink>(&mut self, entry: Entry, lent: Lent<'_>, offload: Offload, sink: &mut S) -> Fate {
-        if self.boot != Boot::Pass && self.filter.generation == 0 && !is_of_link(&lent) {
+        if self.is_shut_to(&lent) {
             return Fate::Drop(Why::Filter);
         }
         let now = self.filter.platform.now_ms();
@@ -160,6 +187,11 @@ impl<P: Platform + Send> Judge for Gateway<P> {
 }
 
 impl<P: Platform> Gateway<P> {
+    /// Whether a frame ends before the first load.
+    fn is_shut_to(&self, lent: &Lent<'_>) -> bool {
+        self.boot != Boot::Pass && self.filter.generation == 0 && !is_of_link(lent)
+    }
+
     /// Asks for next hops that frames wait for, with an address of the interface: one of the hop's network before others.
     fn ask<S: Sink>(&mut self, now: u64, sink: &mut S) {
         let (ports, facts) = (&self.edge.ports, &self.filter.facts);

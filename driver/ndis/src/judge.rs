@@ -3,7 +3,8 @@
 //! The filter's half of NDIS knows frames, lists and modules; what is to become of a frame it asks here. The driver asks
 //! the edge and the engine, tests ask what they like.
 //!
-//! Called with the driver's lock held, at `DISPATCH_LEVEL`. **Invariant:** nothing here waits or calls NDIS.
+//! Called with the driver's lock held, at `DISPATCH_LEVEL`: alone where the judge is lent to be changed, else shared with other
+//! processors. **Invariant:** nothing here waits or calls NDIS.
 
 use pfdriver::edge::offload::Offload;
 use pfdriver::edge::port::PortId;
@@ -23,7 +24,19 @@ pub struct Adapter {
 }
 
 /// Decides.
-pub trait Judge: Send {
+pub trait Judge: Send + Sync {
+    /// What a processor has of its own for frames that are decided with the judge shared.
+    type Local: Send + core::fmt::Debug;
+
+    /// One of these. `None` when there is no room.
+    fn local(&self) -> Option<Self::Local>;
+    /// What becomes of a frame: a drop, or straight on. `None`: nothing has changed, the judge is wanted alone.
+    fn shared(&self, local: &mut Self::Local, entry: Entry, lent: Lent<'_>, offload: Offload) -> Option<Fate>;
+    /// Takes over what frames that are decided so have counted, before the share ends.
+    fn tell(&self, local: &mut Self::Local);
+    /// Takes over the rest.
+    fn gather(&mut self, local: &mut Self::Local);
+
     /// A module is attached: the port it is from now on. `None` when there is no room for another.
     fn attach(&mut self, adapter: &Adapter) -> Option<PortId>;
     /// It goes on with this MTU.

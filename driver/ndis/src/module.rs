@@ -4,7 +4,7 @@
 //! handlers run through the gate ([`pfdriver::life`]); a module that is not Running sends nothing and gives everything
 //! back. Reloading rules touches none of this.
 //!
-//! Locks: the driver's, then a module's free list. None is held while NDIS is called. IRQL: data handlers at most
+//! Locks: the driver's, shared or alone, then a module's free list. None is held while NDIS is called. IRQL: data handlers at most
 //! `DISPATCH_LEVEL`, attach, detach, pause and restart `PASSIVE_LEVEL`.
 
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -16,27 +16,37 @@ use crate::frames::{Frames, Supply};
 use crate::judge::{Adapter, Judge};
 use crate::later::Later;
 use crate::os::{Events, Os};
-use crate::pass::{BATCH, Batch, Bench, Staging};
+use crate::pass::{BATCH, Batch, Bench, Held, Hold, Staging, Underway};
 use crate::sys::code::{
     AT_DISPATCH, FAILURE, PAUSED, PENDING, RECEIVE_CHAIN_FACTS, RECEIVE_RESOURCES, RESOURCES, SUCCESS, Status,
     UNSUPPORTED_MEDIA,
 };
 use crate::sys::layout::{Handle, OidRequest, Ptr, StatusIndication};
 use crate::sys::list::{Chain, List};
-use crate::sys::lock::Locked;
+use crate::sys::lock::{Locked, Shared};
 use crate::sys::modules::{Owned, Ref};
 use crate::sys::slots;
 
 /// Modules a driver has at most.
 pub const MODULES: usize = 64;
 
+/// Modules by the place they came to.
+pub(crate) type Modules<O, J> = [Option<Ref<Module<O, J>>>; MODULES];
+
 /// What the lock guards.
 #[derive(Debug)]
 pub struct Core<O: Os + 'static, J: Judge + 'static> {
     /// Who decides.
     pub judge: J,
-    pub(crate) bench: Bench,
-    pub(crate) modules: [Option<Ref<Module<O, J>>>; MODULES],
+    bench: Bench,
+    modules: Modules<O, J>,
+}
+
+/// What a processor has of its own.
+#[derive(Debug)]
+pub struct Local<J: Judge> {
+    judge: J::Local,
+    bench: Bench,
 }
 
 /// The driver.
@@ -45,7 +55,7 @@ pub struct Driver<O: Os + 'static, J: Judge + 'static> {
     /// NDIS and NT.
     pub os: O,
     /// Everything else.
-    pub core: Locked<Core<O, J>>,
+    pub core: Shared<Core<O, J>, Local<J>>,
     supply: Supply,
     /// Frames that wait for their time, of all modules.
     waiting: AtomicU32,
@@ -71,13 +81,17 @@ impl<O: Os, J: Judge> Driver<O, J> {
     #[must_use]
     #[inline(never)]
     pub fn new(os: O, judge: J, supply: Supply) -> Option<Self> {
-        let bench = Bench::new()?;
-        Some(Self {
-            os,
-            core: Locked::new(Core { judge, bench, modules: [const { None }; MODULES] }),
-            supply,
-            waiting: AtomicU32::new(0),
-            due: Locked::new(u64::MAX),
+        let core = Core { judge, bench: Bench::new()?, modules: [const { None }; MODULES] };
+        let local = |core: &Core<O, J>| Some(Local { judge: core.judge.local()?, bench: Bench::small()? });
+        let core = Shared::new(&os, core, local)?;
+        Some(Self { os, core, supply, waiting: AtomicU32::new(0), due: Locked::new(u64::MAX) })
+    }
+
+    /// Does something with the judge, alone, all it is to know of other processors gathered.
+    pub fn gathered<R>(&self, f: impl FnOnce(&mut J) -> R) -> R {
+        self.core.with_all(&self.os, |core, locals| {
+            locals.for_each(|local| core.judge.gather(&mut local.judge));
+            f(&mut core.judge)
         })
     }
 
@@ -142,8 +156,9 @@ impl<O: Os, J: Judge> Driver<O, J> {
     /// Some time has passed.
     pub fn tick(&self) {
         let mut staged = Chain::new();
-        self.core.with(&self.os, |core| {
+        self.core.with_all(&self.os, |core, locals| {
             let Core { judge, modules, .. } = core;
+            locals.for_each(|local| judge.gather(&mut local.judge));
             judge.tick(&mut Staging { os: &self.os, modules, staged: &mut staged });
         });
         Self::flush(&self.os, staged);
@@ -224,6 +239,12 @@ impl<O: Os, J: Judge> Driver<O, J> {
     }
 }
 
+impl<O: Os + 'static, J: Judge + 'static> Drop for Driver<O, J> {
+    fn drop(&mut self) {
+        self.core.free(&self.os);
+    }
+}
+
 impl<O: Os, J: Judge> Module<O, J> {
     pub(crate) fn driver(&self) -> &Driver<O, J> {
         self.driver.get()
@@ -296,18 +317,35 @@ impl<O: Os, J: Judge> Module<O, J> {
 
     /// Looks at lists, a batch at a time, and carries out what was decided.
     fn each_batch(&self, mut lists: Chain, side: Side, mut carry_out: impl FnMut(&O, Chain, Chain)) {
-        while !lists.is_empty() {
-            let mut batch = Batch::default();
-            self.driver().core.with(self.os(), |core| {
-                for _ in 0..BATCH {
-                    let Some(list) = lists.pop() else { break };
-                    self.one(core, side, list, &mut batch);
-                }
-            });
+        let mut under = None;
+        while under.is_some() || !lists.is_empty() {
+            let batch = self.batch(side, &mut under, &mut lists);
             carry_out(self.os(), batch.through, batch.back);
             Driver::<O, J>::flush(self.os(), batch.aside.staged);
             Driver::<O, J>::spend(batch.aside.spent);
         }
+    }
+
+    /// Decides a batch of frames: with the lock shared up to the first that wants it alone, the rest alone.
+    #[inline(never)]
+    fn batch(&self, side: Side, under: &mut Option<Underway>, lists: &mut Chain) -> Batch {
+        let (driver, mut batch, mut left) = (self.driver(), Batch::default(), BATCH);
+        driver.core.shared(&driver.os, |core, local| {
+            let Some(Local { judge, bench }) = local else { return };
+            let mut held = Held { judge: Hold::Shared(&core.judge, judge), bench, modules: &core.modules };
+            self.some(&mut held, side, (under, lists), &mut left, &mut batch);
+            if let Hold::Shared(all, own) = held.judge {
+                all.tell(own);
+            }
+        });
+        if left > 0 && (under.is_some() || !lists.is_empty()) {
+            driver.core.with(&driver.os, |core| {
+                let Core { judge, bench, modules } = core;
+                let mut held = Held { judge: Hold::Alone(judge), bench, modules };
+                self.some(&mut held, side, (under, lists), &mut left, &mut batch);
+            });
+        }
+        batch
     }
 
     /// `FilterSendNetBufferLists`.
@@ -359,25 +397,25 @@ impl<O: Os, J: Judge> Module<O, J> {
                 whole.push(list);
                 continue;
             };
-            let mut batch = Batch::default();
-            self.driver().core.with(self.os(), |core| self.one(core, Side::Wire, list, &mut batch));
-            // One list comes out of one list: itself to pass, itself to go back, or itself to go back and copies.
-            let mut copies = Chain::new();
-            while let Some(out) = batch.through.pop() {
-                if out.source() == self.handle {
-                    copies.push(out);
-                } else {
-                    self.os().indicate_lent(self.handle, &out, 1, port, flags);
-                    whole.push(out);
+            let mut one = Chain::new();
+            one.push(list);
+            self.each_batch(one, Side::Wire, |os, mut through, back| {
+                // One list comes out of one list: itself to pass, itself to go back, or itself to go back and copies.
+                let mut copies = Chain::new();
+                while let Some(out) = through.pop() {
+                    if out.source() == self.handle {
+                        copies.push(out);
+                    } else {
+                        os.indicate_lent(self.handle, &out, 1, port, flags);
+                        whole.push(out);
+                    }
                 }
-            }
-            whole.append(batch.back);
-            if !copies.is_empty() {
-                let own = flags & !(RECEIVE_RESOURCES | RECEIVE_CHAIN_FACTS);
-                self.os().indicate(self.handle, copies, port, own);
-            }
-            Driver::<O, J>::flush(self.os(), batch.aside.staged);
-            Driver::<O, J>::spend(batch.aside.spent);
+                whole.append(back);
+                if !copies.is_empty() {
+                    let own = flags & !(RECEIVE_RESOURCES | RECEIVE_CHAIN_FACTS);
+                    os.indicate(self.handle, copies, port, own);
+                }
+            });
         }
         // The miniport has all of them, in the order they came in.
         let _first = whole.into_raw();

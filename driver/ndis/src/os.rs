@@ -4,15 +4,15 @@
 //! intermediate driver the protocol's functions below and the miniport's above (`im`).
 //!
 //! Lists go in as owned values: what is sent, indicated, completed or given back cannot be touched any more.
-//! None of these is called with a lock of this driver held, [`Levels`] and [`Maps`] excepted.
+//! None of these is called with a lock of this driver held, [`Levels`], [`Shares`] and [`Maps`] excepted.
 
 use crate::sys::code::Status;
 use crate::sys::layout::{Handle, Mdl, OidRequest, Ptr, StatusIndication};
 use crate::sys::list::{Chain, List, Maps};
-use crate::sys::lock::Levels;
+use crate::sys::lock::{Levels, Shares};
 
 /// What is taken from NDIS and NT whoever is above and below: memory, lists, clones of requests.
-pub trait Supplies: Levels + Maps + Sync {
+pub trait Supplies: Levels + Maps + Shares + Sync {
     /// `NdisAllocateNetBufferListPool`: lists with a frame and 16 bytes of context each.
     fn new_pool(&self, module: Handle) -> Handle;
     /// `NdisFreeNetBufferListPool`.

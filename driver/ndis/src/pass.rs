@@ -3,6 +3,10 @@
 //! A list whose frames all pass as they are goes on itself. Otherwise each frame that passes becomes a copy of our own,
 //! and the list it came in waits for the copies (a send) or goes back at once (a receive). Frames for elsewhere, and what
 //! the filter makes itself, are staged and leave when the lock is free.
+//!
+//! Frames are decided [`BATCH`] at a time, as many of them as will with the driver's lock shared ([`Hold::Shared`]); from the
+//! first on that wants the judge alone, the rest of the batch has it so. A list may be left in the middle ([`Underway`]) and
+//! taken up again the other way.
 
 use pfdriver::edge::ether::LONGEST;
 use pfdriver::edge::offload::Offload;
@@ -15,14 +19,14 @@ use pfvm::wire::ethernet::{Framing, framing};
 
 use crate::frames::LARGE_BYTES;
 use crate::judge::Judge;
-use crate::module::{Core, Module};
+use crate::module::{Module, Modules};
 use crate::offload::{self, Joined};
 use crate::os::Os;
 use crate::sys::code::{SEND_ABORTED, SUCCESS, Status};
 use crate::sys::list::{Chain, Frame, List};
 use crate::sys::slots;
 
-/// Lists looked at before the lock is given back.
+/// Frames decided before the lock is given back.
 pub const BATCH: usize = 32;
 /// Bytes of a frame the edge may write to: its header and what the engine wants of the packet.
 pub const WINDOW: usize = LONGEST + Packet::WINDOW;
@@ -41,16 +45,70 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// `None` when there is no room.
+    /// For frames of any length. `None` when there is no room.
     #[must_use]
     pub fn new() -> Option<Self> {
+        Self::of(GATHERED)
+    }
+
+    /// For frames of a window and few pieces.
+    #[must_use]
+    pub fn small() -> Option<Self> {
+        Self::of(WINDOW)
+    }
+
+    fn of(longest: usize) -> Option<Self> {
         let room = |n: usize| {
             let mut v = alloc::vec::Vec::new();
             v.try_reserve_exact(n).ok()?;
             v.resize(n, 0);
             Some(v)
         };
-        Some(Self { window: room(HEADROOM.saturating_add(GATHERED))?, before: room(WINDOW)? })
+        Some(Self { window: room(HEADROOM.saturating_add(longest))?, before: room(WINDOW)? })
+    }
+}
+
+/// The judge as it is held just now.
+pub(crate) enum Hold<'h, J: Judge> {
+    /// Alone.
+    Alone(&'h mut J),
+    /// Shared, with what is this processor's own.
+    Shared(&'h J, &'h mut J::Local),
+}
+
+impl<J: Judge> Hold<'_, J> {
+    const fn get(&self) -> &J {
+        match self {
+            Self::Alone(judge) => judge,
+            Self::Shared(judge, _) => judge,
+        }
+    }
+}
+
+/// What frames are decided with.
+pub(crate) struct Held<'h, O: Os + 'static, J: Judge + 'static> {
+    pub(crate) judge: Hold<'h, J>,
+    pub(crate) bench: &'h mut Bench,
+    pub(crate) modules: &'h Modules<O, J>,
+}
+
+/// A list whose frames are being decided.
+#[derive(Debug)]
+pub(crate) struct Underway {
+    list: List,
+    /// Frames that are decided.
+    done: usize,
+    /// How many of them do not go on in the list.
+    others: usize,
+    /// One of those waits for its time.
+    later: bool,
+    /// Copies of those that go on.
+    made: Chain,
+}
+
+impl Underway {
+    pub(crate) const fn of(list: List) -> Self {
+        Self { list, done: 0, others: 0, later: false, made: Chain::new() }
     }
 }
 
@@ -89,7 +147,7 @@ enum Verdict {
 /// Takes frames for elsewhere, with the lock held.
 pub struct Staging<'s, O: Os + 'static, J: Judge + 'static> {
     pub(crate) os: &'s O,
-    pub(crate) modules: &'s [Option<crate::sys::modules::Ref<Module<O, J>>>],
+    pub(crate) modules: &'s Modules<O, J>,
     pub(crate) staged: &'s mut Chain,
 }
 
@@ -216,8 +274,13 @@ impl<O: Os, J: Judge> Module<O, J> {
     /// A frame of our own, over which a stay is held until it is back.
     #[inline(never)]
     pub(crate) fn own(&self, os: &O, parts: &[&[u8]]) -> Option<List> {
+        let length = parts.iter().fold(0_usize, |n, part| n.saturating_add(part.len()));
+        self.own_of(os, length, parts.iter().map(|part| Some(*part)))
+    }
+
+    fn own_of<'p>(&self, os: &O, length: usize, parts: impl Iterator<Item = Option<&'p [u8]>>) -> Option<List> {
         let stay = self.gate.enter()?;
-        match self.frames.take(os, parts) {
+        match self.frames.take(os, length, parts) {
             Some(list) => {
                 stay.keep();
                 Some(list)
@@ -230,35 +293,74 @@ impl<O: Os, J: Judge> Module<O, J> {
         }
     }
 
-    /// Decides about one list.
-    pub(crate) fn one(&self, core: &mut Core<O, J>, side: Side, list: List, batch: &mut Batch) {
-        let mut made = Chain::new();
-        let (mut others, mut later) = (0_usize, 0_usize);
-        for (n, frame) in list.frames().enumerate() {
-            match self.frame(core, side, &list, &frame, &mut batch.aside) {
-                Verdict::Plain if others == 0 => {}
-                Verdict::Plain => self.as_it_is(core, side, &list, &frame, &mut made),
+    /// Decides `left` frames at most, of the list under way and then of others; up to one, with the judge shared, that wants
+    /// it alone.
+    #[inline(never)]
+    pub(crate) fn some(
+        &self,
+        held: &mut Held<'_, O, J>,
+        side: Side,
+        (under, lists): (&mut Option<Underway>, &mut Chain),
+        left: &mut usize,
+        batch: &mut Batch,
+    ) {
+        while *left > 0 {
+            let Some(mut one) = under.take().or_else(|| lists.pop().map(Underway::of)) else { return };
+            if !self.one(held, side, &mut one, left, &mut batch.aside) {
+                *under = Some(one);
+                return;
+            }
+            let Underway { list, others, later, made, .. } = one;
+            if others == 0 {
+                batch.through.push(list);
+            } else {
+                let status = if later { SUCCESS } else { SEND_ABORTED };
+                self.replaced(side, list, made, status, batch);
+            }
+        }
+    }
+
+    /// Decides frames of one list. `true` when all of them are.
+    fn one(
+        &self,
+        held: &mut Held<'_, O, J>,
+        side: Side,
+        one: &mut Underway,
+        left: &mut usize,
+        aside: &mut Aside,
+    ) -> bool {
+        let Underway { list, done, others, later, made } = one;
+        for frame in list.frames().skip(*done) {
+            if *left == 0 {
+                return false;
+            }
+            let verdict = match self.frame(held, side, list, &frame, aside) {
+                Some(verdict) => verdict,
+                None if matches!(held.judge, Hold::Shared(..)) => return false,
+                None => Verdict::Gone,
+            };
+            *left = left.saturating_sub(1);
+            match verdict {
+                Verdict::Plain if *others == 0 => {}
+                Verdict::Plain => self.as_it_is(side, list, &frame, made),
                 verdict => {
-                    if others == 0 {
+                    if *others == 0 {
                         // The first that does not go on in the list: those before it cannot, either.
-                        for before in list.frames().take(n) {
-                            self.as_it_is(core, side, &list, &before, &mut made);
+                        for before in list.frames().take(*done) {
+                            self.as_it_is(side, list, &before, made);
                         }
                     }
-                    others = others.saturating_add(1);
+                    *others = others.saturating_add(1);
                     match verdict {
                         Verdict::Copy(copy) => made.push(copy),
-                        Verdict::Later => later = later.saturating_add(1),
+                        Verdict::Later => *later = true,
                         Verdict::Plain | Verdict::Gone => {}
                     }
                 }
             }
+            *done = done.saturating_add(1);
         }
-        if others == 0 {
-            return batch.through.push(list);
-        }
-        let status = if later == 0 { SEND_ABORTED } else { SUCCESS };
-        self.replaced(side, list, made, status, batch);
+        true
     }
 
     /// The list does not go on itself: its copies do. Where none does now, `status` says what became of its frames.
@@ -283,11 +385,9 @@ impl<O: Os, J: Judge> Module<O, J> {
 
     /// A copy of a frame that passes as it is, because its list does not go on.
     #[inline(never)]
-    fn as_it_is(&self, core: &mut Core<O, J>, side: Side, list: &List, frame: &Frame<'_>, made: &mut Chain) {
-        let Some(laid) = gather(self.os(), frame, &mut core.bench) else { return };
-        let end = HEADROOM.saturating_add(laid.window);
-        let Some(bytes) = core.bench.window.get(HEADROOM..end) else { return };
-        if let Some(mut copy) = self.own(self.os(), &[bytes]) {
+    fn as_it_is(&self, side: Side, list: &List, frame: &Frame<'_>, made: &mut Chain) {
+        let os = self.os();
+        if let Some(mut copy) = self.own_of(os, frame.len(), frame.pieces(os)) {
             self.dress(side, &mut copy, list);
             made.push(copy);
         }
@@ -301,32 +401,37 @@ impl<O: Os, J: Judge> Module<O, J> {
         }
     }
 
-    /// Decides about one frame.
+    /// Decides about one frame. `None`: nothing has changed. The judge is wanted alone, or the frame cannot be laid out.
     #[inline(never)]
-    fn frame(&self, core: &mut Core<O, J>, side: Side, list: &List, frame: &Frame<'_>, aside: &mut Aside) -> Verdict {
+    fn frame(
+        &self,
+        held: &mut Held<'_, O, J>,
+        side: Side,
+        list: &List,
+        frame: &Frame<'_>,
+        aside: &mut Aside,
+    ) -> Option<Verdict> {
         let os = self.os();
-        let Some(laid) = lay(os, frame, &mut core.bench).or_else(|| gather(os, frame, &mut core.bench)) else {
-            return Verdict::Gone;
-        };
+        let Held { judge, bench, modules } = held;
+        let laid = lay(os, frame, bench).or_else(|| gather(os, frame, bench))?;
         let end = HEADROOM.saturating_add(laid.window);
         let kept = laid.window.min(WINDOW);
-        let Core { judge, bench, modules } = core;
-        let (Some(window), Some(before)) = (bench.window.get_mut(..end), bench.before.get_mut(..kept)) else {
-            return Verdict::Gone;
-        };
-        let Some(now) = window.get(HEADROOM..).and_then(|w| w.get(..kept)) else { return Verdict::Gone };
-        before.copy_from_slice(now);
+        let (window, before) = (bench.window.get_mut(..end)?, bench.before.get_mut(..kept)?);
+        before.copy_from_slice(window.get(HEADROOM..)?.get(..kept)?);
         let facts = facts(side, list, before, frame.len());
         let rest = laid.rest.get(..laid.pieces).unwrap_or_default();
         let lent = Lent { window, head: HEADROOM, rest };
         let entry = Entry { port: self.port(), side };
-        let fate = {
-            let mut sink = Staging { os, modules, staged: &mut aside.staged };
-            judge.frame(entry, lent, facts, &mut sink)
+        let fate = match judge {
+            Hold::Alone(judge) => {
+                judge.frame(entry, lent, facts, &mut Staging { os, modules, staged: &mut aside.staged })
+            }
+            Hold::Shared(judge, local) => judge.shared(local, entry, lent, facts)?,
         };
-        let Fate::Pass(going) = fate else { return Verdict::Gone };
+        let judge = judge.get();
+        let Fate::Pass(going) = fate else { return Some(Verdict::Gone) };
         if going.delay != 0 && !self.driver().may_wait(judge) {
-            return Verdict::Gone;
+            return Some(Verdict::Gone);
         }
         let straight = match side {
             Side::Stack => Exit::Wire(self.port()),
@@ -339,16 +444,16 @@ impl<O: Os, J: Judge> Module<O, J> {
             let _sent = sink.frame(going.exit, parts.get(), &going.offload, going.af);
             if going.delay == 0 {
                 aside.staged.append(staged);
-                return Verdict::Gone;
+                return Some(Verdict::Gone);
             }
-            return staged.pop().map_or(Verdict::Gone, |list| self.later(judge, going.delay, list, aside));
+            return Some(staged.pop().map_or(Verdict::Gone, |list| self.later(judge, going.delay, list, aside)));
         }
         let same_tag = going.offload.tag == facts.tag;
         if going.delay == 0 && same_tag && untouched(window, before, &going, frame.len()) {
-            return Verdict::Plain;
+            return Some(Verdict::Plain);
         }
         let parts = parts(window, rest, &going);
-        let Some(mut copy) = self.own(os, parts.get()) else { return Verdict::Gone };
+        let Some(mut copy) = self.own(os, parts.get()) else { return Some(Verdict::Gone) };
         self.dress(side, &mut copy, list);
         if owes(&facts.meta) && !owes(&going.offload.meta) {
             offload::settled(&mut copy);
@@ -365,10 +470,10 @@ impl<O: Os, J: Judge> Module<O, J> {
             offload::forget_hash(&mut copy);
         }
         if going.delay == 0 {
-            return Verdict::Copy(copy);
+            return Some(Verdict::Copy(copy));
         }
         slots::set_way(&copy, self.address(), side == Side::Wire);
-        self.later(judge, going.delay, copy, aside)
+        Some(self.later(judge, going.delay, copy, aside))
     }
 
     /// Lets a frame of our own that names its module wait.

@@ -8,7 +8,7 @@
 //! changes nothing.
 //! **Invariant:** hops, frames held and questions are bounded; nothing allocates after [`Neighbourhood::new`].
 //!
-//! Locks: the edge's. Source: RFC 826, RFC 4861 §4.3, §4.4, §7.2.
+//! Locks: the edge's, alone but for [`Neighbourhood::awaits`]. Source: RFC 826, RFC 4861 §4.3, §4.4, §7.2.
 
 use alloc::vec::Vec;
 
@@ -162,14 +162,26 @@ impl Neighbourhood {
         true
     }
 
-    /// A frame that came by the wire: when it answers a question, what waited for it goes.
-    pub fn hear<S: Sink>(&mut self, port: PortId, frame: &[u8], now: u64, sink: &mut S) {
-        let Some((af, addr, mac)) = answer(frame) else { return };
-        let asked = self.entries.iter_mut().flatten().find(|e| {
+    /// The question a frame that came by the wire answers, by its place, and the hardware address that is the answer.
+    fn answered(&self, port: PortId, frame: &[u8], now: u64) -> Option<(usize, Mac)> {
+        let (af, addr, mac) = answer(frame)?;
+        let asked = |e: &Entry| {
             let open = e.mac.is_none() && now < e.at.saturating_add(ANSWER);
             open && e.port == port && e.hop.af == af && e.hop.addr == addr
-        });
-        let Some(entry) = asked else { return };
+        };
+        self.entries.iter().position(|e| e.as_ref().is_some_and(asked)).map(|at| (at, mac))
+    }
+
+    /// Whether [`Neighbourhood::hear`] would change anything.
+    #[must_use]
+    pub fn awaits(&self, port: PortId, frame: &[u8], now: u64) -> bool {
+        self.answered(port, frame, now).is_some()
+    }
+
+    /// A frame that came by the wire: when it answers a question, what waited for it goes.
+    pub fn hear<S: Sink>(&mut self, port: PortId, frame: &[u8], now: u64, sink: &mut S) {
+        let Some((at, mac)) = self.answered(port, frame, now) else { return };
+        let Some(entry) = self.entries.get_mut(at).and_then(Option::as_mut) else { return };
         (entry.mac, entry.at) = (Some(mac), now);
         let hop = entry.hop;
         self.waiting.release(&hop, mac, sink);

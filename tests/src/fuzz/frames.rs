@@ -212,7 +212,7 @@ fn listed(given: &[Given<'_>], boot: Boot) {
         host.stack.driver.tick();
         host.settle();
     }
-    let counts = host.stack.driver.core.with(host.stack.os(), |core| core.judge.edge.counts);
+    let counts = host.stack.driver.gathered(|judge| judge.edge.counts);
     assert!(counts.balanced(), "{counts:?}");
     host.end();
 }

@@ -14,11 +14,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use pfndis::im::os::Ndis;
 use pfndis::os::Supplies;
 use pfndis::sys::code::{FAILURE, PENDING, SUCCESS, Status};
-use pfndis::sys::layout::{Handle, Header, Mdl, NetBufferList, OidRequest, Ptr, StatusIndication};
+use pfndis::sys::layout::{Handle, Header, LockState, Mdl, NetBufferList, OidRequest, Ptr, StatusIndication};
 use pfndis::sys::layout_im::BindParameters;
 use pfndis::sys::list::{Chain, List, Maps};
-use pfndis::sys::lock::Levels;
+use pfndis::sys::lock::{Levels, Shares};
 
+use crate::locks::{self, Locks, PROCESSORS};
 use crate::sys as memory;
 
 /// Where a list is.
@@ -172,6 +173,7 @@ pub const CARD: Handle = handle(0x8880);
 #[derive(Default)]
 pub struct Nt {
     world: Mutex<World>,
+    shared: Locks,
 }
 
 impl core::fmt::Debug for Nt {
@@ -303,6 +305,47 @@ impl Levels for Nt {
     fn release(&self, word: &UnsafeCell<usize>, _: u8) {
         HELD.with(|held| held.set(held.get() - 1));
         memory::atomic(word).store(0, Ordering::Release);
+    }
+}
+
+impl Shares for Nt {
+    fn new_lock(&self) -> Handle {
+        if self.allocate().is_some() { self.shared.make() } else { Handle::NONE }
+    }
+
+    fn free_lock(&self, lock: Handle) {
+        self.shared.free(lock);
+    }
+
+    fn share(&self, lock: Handle, _: &mut LockState) {
+        self.acquire_shared(lock, false);
+    }
+
+    fn take(&self, lock: Handle, _: &mut LockState) {
+        self.acquire_shared(lock, true);
+    }
+
+    fn give(&self, lock: Handle, _: &mut LockState) {
+        self.shared.release(lock);
+        HELD.with(|held| held.set(held.get() - 1));
+        locks::leave();
+    }
+
+    fn processors(&self) -> u32 {
+        u32::try_from(PROCESSORS).expect("few processors")
+    }
+
+    fn processor(&self) -> u32 {
+        locks::processor()
+    }
+}
+
+impl Nt {
+    fn acquire_shared(&self, lock: Handle, alone: bool) {
+        HELD.with(|held| assert_eq!(held.get(), 0, "the driver's lock comes before all others"));
+        locks::stay();
+        self.shared.acquire(lock, alone);
+        HELD.with(|held| held.set(1));
     }
 }
 

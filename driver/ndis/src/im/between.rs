@@ -9,9 +9,9 @@ use core::marker::PhantomData;
 use crate::judge::Judge;
 use crate::os::{Os, Supplies};
 use crate::sys::code::{FAILURE, Status};
-use crate::sys::layout::{Handle, Mdl, OidRequest, Ptr};
+use crate::sys::layout::{Handle, LockState, Mdl, OidRequest, Ptr};
 use crate::sys::list::{Chain, List, Maps};
-use crate::sys::lock::Levels;
+use crate::sys::lock::{Levels, Shares};
 use crate::sys::modules::Ref;
 use crate::sys::place;
 
@@ -56,6 +56,36 @@ impl<N: Levels, J> Levels for Between<N, J> {
 
     fn release(&self, word: &UnsafeCell<usize>, level: u8) {
         self.ndis.release(word, level);
+    }
+}
+
+impl<N: Shares, J> Shares for Between<N, J> {
+    fn new_lock(&self) -> Handle {
+        self.ndis.new_lock()
+    }
+
+    fn free_lock(&self, lock: Handle) {
+        self.ndis.free_lock(lock);
+    }
+
+    fn share(&self, lock: Handle, state: &mut LockState) {
+        self.ndis.share(lock, state);
+    }
+
+    fn take(&self, lock: Handle, state: &mut LockState) {
+        self.ndis.take(lock, state);
+    }
+
+    fn give(&self, lock: Handle, state: &mut LockState) {
+        self.ndis.give(lock, state);
+    }
+
+    fn processors(&self) -> u32 {
+        self.ndis.processors()
+    }
+
+    fn processor(&self) -> u32 {
+        self.ndis.processor()
     }
 }
 

@@ -63,6 +63,16 @@ layout! {
         size: u16 = 2,
     }
 
+    /// `LOCK_STATE_EX`: how a reader-writer lock was taken.
+    LockState: 3 / 1 {
+        /// The level to go back to.
+        level: u8 = 0,
+        /// NDIS's own.
+        state: u8 = 1,
+        /// NDIS's own.
+        flags: u8 = 2,
+    }
+
     /// `UNICODE_STRING`: lengths in bytes.
     UnicodeString: 16 / 8 {
         /// Bytes used.

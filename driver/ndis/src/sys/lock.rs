@@ -1,9 +1,15 @@
-//! A value behind an NT spin lock.
+//! Values behind locks: of NT a spin lock ([`Locked`]), of NDIS a reader-writer lock ([`Shared`]).
 //!
-//! Whoever holds the lock runs at `DISPATCH_LEVEL` and does nothing that waits. Locks of this driver are taken one at a
-//! time; none is held while NDIS is called.
+//! Whoever holds a lock runs at `DISPATCH_LEVEL` and does nothing that waits. The driver has one [`Shared`], which comes before
+//! all others and is taken once; under it a module's free list is, for as long as it takes to pop or push a frame. None is
+//! held while NDIS is called.
 
 use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use alloc::vec::Vec;
+
+use super::layout::{Handle, LockState};
 
 /// What a spin lock needs of its system.
 pub trait Levels {
@@ -43,5 +49,132 @@ impl<T> Locked<T> {
     /// The value when nobody else can reach the lock.
     pub fn get_mut(&mut self) -> &mut T {
         self.value.get_mut()
+    }
+}
+
+/// What a reader-writer lock needs of its system.
+pub trait Shares {
+    /// `NdisAllocateRWLock`: none when there is no room.
+    fn new_lock(&self) -> Handle;
+    /// `NdisFreeRWLock`.
+    fn free_lock(&self, lock: Handle);
+    /// `NdisAcquireRWLockRead`.
+    fn share(&self, lock: Handle, state: &mut LockState);
+    /// `NdisAcquireRWLockWrite`.
+    fn take(&self, lock: Handle, state: &mut LockState);
+    /// `NdisReleaseRWLock`.
+    fn give(&self, lock: Handle, state: &mut LockState);
+    /// Processors there may ever be: `KeQueryMaximumProcessorCountEx`.
+    fn processors(&self) -> u32;
+    /// The processor this runs on, which at `DISPATCH_LEVEL` does not change: `KeGetCurrentProcessorNumberEx`.
+    fn processor(&self) -> u32;
+}
+
+/// Turns a processor that is to share a lock lets one go first that wants it alone: NDIS's lock by itself starves those.
+const COURTESY: u32 = 2048;
+
+/// What a processor has of its own, on cache lines of its own.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Local<L> {
+    busy: AtomicBool,
+    value: UnsafeCell<L>,
+}
+
+/// A value that processors share or one has alone, each with something of its own (`L`).
+#[derive(Debug)]
+pub struct Shared<T, L> {
+    lock: Handle,
+    /// Processors that want it alone.
+    alone: AtomicU32,
+    value: UnsafeCell<T>,
+    locals: Vec<Local<L>>,
+}
+
+// SAFETY: those who share the value have shared references to it and one at a time has a mutable one; who has something of a
+// processor's own has marked it busy.
+unsafe impl<T: Send + Sync, L: Send> Sync for Shared<T, L> {}
+
+impl<T, L> Shared<T, L> {
+    /// A free lock around a value, `local` called for each processor. `None`, with nothing kept, when there is no room. Its
+    /// last user calls [`Shared::free`].
+    pub fn new<O: Shares + ?Sized>(os: &O, value: T, local: impl Fn(&T) -> Option<L>) -> Option<Self> {
+        let count = usize::try_from(os.processors()).ok()?;
+        let mut locals = Vec::new();
+        locals.try_reserve_exact(count).ok()?;
+        for _ in 0..count {
+            let value = UnsafeCell::new(local(&value)?);
+            if locals.len() < locals.capacity() {
+                locals.push(Local { busy: AtomicBool::new(false), value });
+            }
+        }
+        let lock = os.new_lock();
+        if lock.is_none() {
+            return None;
+        }
+        Some(Self { lock, alone: AtomicU32::new(0), value: UnsafeCell::new(value), locals })
+    }
+
+    /// Gives the lock back to the system. It is taken no more.
+    pub fn free<O: Shares + ?Sized>(&mut self, os: &O) {
+        let lock = core::mem::replace(&mut self.lock, Handle::NONE);
+        if !lock.is_none() {
+            os.free_lock(lock);
+        }
+    }
+
+    /// Does something with the value, alone.
+    pub fn with<O: Shares + ?Sized, R>(&self, os: &O, f: impl FnOnce(&mut T) -> R) -> R {
+        self.with_all(os, |value, _| f(value))
+    }
+
+    /// Does something with the value and what each processor has of its own, alone.
+    pub fn with_all<O: Shares + ?Sized, R>(&self, os: &O, f: impl FnOnce(&mut T, Locals<'_, L>) -> R) -> R {
+        let mut state = LockState { level: 0, state: 0, flags: 0 };
+        self.alone.fetch_add(1, Ordering::Relaxed);
+        os.take(self.lock, &mut state);
+        self.alone.fetch_sub(1, Ordering::Relaxed);
+        // SAFETY: the lock is held alone, and the reference ends before it is given back.
+        let value = unsafe { &mut *self.value.get() };
+        let out = f(value, Locals(self.locals.iter()));
+        os.give(self.lock, &mut state);
+        out
+    }
+
+    /// Does something with the value as one of many, and with what this processor has of its own; `None` in its place when
+    /// there is no such thing, for which the caller then takes the lock alone.
+    pub fn shared<O: Shares + ?Sized, R>(&self, os: &O, f: impl FnOnce(&T, Option<&mut L>) -> R) -> R {
+        for _ in 0..COURTESY {
+            if self.alone.load(Ordering::Relaxed) == 0 {
+                break;
+            }
+            core::hint::spin_loop();
+        }
+        let mut state = LockState { level: 0, state: 0, flags: 0 };
+        os.share(self.lock, &mut state);
+        // SAFETY: the lock is held, so nobody has a mutable reference; this one ends before it is given back.
+        let value = unsafe { &*self.value.get() };
+        let at = usize::try_from(os.processor()).unwrap_or(usize::MAX);
+        let local = self.locals.get(at).filter(|local| !local.busy.swap(true, Ordering::Acquire));
+        // SAFETY: this call has marked it busy, and it alone until it says otherwise.
+        let out = f(value, local.map(|local| unsafe { &mut *local.value.get() }));
+        if let Some(local) = local {
+            local.busy.store(false, Ordering::Release);
+        }
+        os.give(self.lock, &mut state);
+        out
+    }
+}
+
+/// What each processor has of its own, while nobody shares the lock.
+#[derive(Debug)]
+pub struct Locals<'l, L>(core::slice::Iter<'l, Local<L>>);
+
+impl<'l, L> Iterator for Locals<'l, L> {
+    type Item = &'l mut L;
+
+    fn next(&mut self) -> Option<&'l mut L> {
+        // SAFETY: the lock is held alone for as long as this lives, and each is given out once.
+        self.0.next().map(|local| unsafe { &mut *local.value.get() })
     }
 }

@@ -158,8 +158,10 @@ impl Slot {
         self.get().bytes == slots.bytes
     }
 
-    /// Writes a frame: the parts, `front` bytes into the memory. What does not fit is left out: the caller looked.
-    pub fn fill(&mut self, front: u32, parts: &[&[u8]]) {
+    /// Writes a frame: the parts, `front` bytes into the memory. What does not fit is left out: the caller looked. `false`
+    /// when a part is missing.
+    #[must_use]
+    pub fn fill<'p>(&mut self, front: u32, parts: impl Iterator<Item = Option<&'p [u8]>>) -> bool {
         let (data, bytes) = (self.0.as_ptr().cast::<u8>().wrapping_add(HEAD), self.get().bytes);
         let room = usize::try_from(bytes.saturating_sub(front)).unwrap_or(0);
         let start = data.wrapping_add(usize::try_from(front).unwrap_or(0));
@@ -167,6 +169,7 @@ impl Slot {
         let to = unsafe { core::slice::from_raw_parts_mut(start, room) };
         let mut at = 0_usize;
         for part in parts {
+            let Some(part) = part else { return false };
             let end = at.saturating_add(part.len());
             if let Some(to) = to.get_mut(at..end).filter(|to| to.len() == part.len()) {
                 to.copy_from_slice(part);
@@ -187,6 +190,7 @@ impl Slot {
         list.nbl_flags = 0;
         // SAFETY: the record is this slot's own.
         unsafe { self.0.as_mut() }.parent = core::ptr::null_mut();
+        true
     }
 
     /// The frame as a list to be sent.
