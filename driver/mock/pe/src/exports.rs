@@ -1,12 +1,17 @@
 //! The functions of NDIS both images import.
 
+use core::sync::atomic::{AtomicUsize, Ordering};
+
 use pfndis::sys::layout::{
-    DeviceAttributes, Handle, ListContext, ListPoolParameters, Mdl, NetBuffer, NetBufferList, OidRequest, Ptr,
+    DeviceAttributes, Handle, ListContext, ListPoolParameters, LockState, Mdl, NetBuffer, NetBufferList, OidRequest, Ptr,
 };
 
 use crate::nt::{self, Dispatch, DriverObject, Irp, Wide, zeroed};
 use crate::orders;
 use crate::state::{Place, with};
+
+/// What a lock's state says while it is held.
+const HELD: u8 = 3;
 
 pub const SUCCESS: i32 = 0;
 pub const PENDING: i32 = 0x103;
@@ -190,6 +195,40 @@ pub unsafe fn new_mdl(at: *mut u8, length: u32, mapped: bool) -> *mut Mdl {
         (*mdl).mapped = if mapped { at } else { core::ptr::null_mut() };
         (*mdl).flags = if mapped { 4 } else { 2 };
         mdl
+    }
+}
+
+// Reader-writer locks. Wine keeps no thread on its processor, which is what readers rely on: they are let in one at a time.
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn NdisAllocateRWLock(_: Handle) -> Handle {
+    Handle(unsafe { zeroed(size_of::<AtomicUsize>()) }.cast())
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn NdisFreeRWLock(lock: Handle) {
+    unsafe { nt::free(lock.0.cast()) };
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn NdisAcquireRWLockRead(lock: Handle, state: *mut LockState, _: u8) {
+    let word = unsafe { AtomicUsize::from_ptr(lock.0.cast()) };
+    while word.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
+        core::hint::spin_loop();
+    }
+    unsafe { (*state).state = HELD };
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn NdisAcquireRWLockWrite(lock: Handle, state: *mut LockState, flags: u8) {
+    unsafe { NdisAcquireRWLockRead(lock, state, flags) };
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn NdisReleaseRWLock(lock: Handle, state: *mut LockState) {
+    let before = unsafe { AtomicUsize::from_ptr(lock.0.cast()) }.swap(0, Ordering::Release);
+    if before != 1 || unsafe { (*state).state } != HELD {
+        with(|s| s.fault());
     }
 }
 

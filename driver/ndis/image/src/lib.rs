@@ -15,9 +15,9 @@ pub mod sys;
 /// What [`supplies!`] names.
 pub mod supplies {
     pub use pfndis::os::Supplies;
-    pub use pfndis::sys::layout::{Handle, Mdl, OidRequest};
+    pub use pfndis::sys::layout::{Handle, LockState, Mdl, OidRequest};
     pub use pfndis::sys::list::{List, Maps};
-    pub use pfndis::sys::lock::Levels;
+    pub use pfndis::sys::lock::{Levels, Shares};
 
     pub use crate::sys::{memory, ndis, timer};
 }

@@ -22,9 +22,11 @@ const NTOSKRNL: &[&str] = &[
     "KeCancelTimer",
     "KeDelayExecutionThread",
     "KeFlushQueuedDpcs",
+    "KeGetCurrentProcessorNumberEx",
     "KeInitializeDpc",
     "KeInitializeEvent",
     "KeInitializeTimer",
+    "KeQueryMaximumProcessorCountEx",
     "KeReleaseSpinLock",
     "KeSetEvent",
     "KeSetTimerEx",
@@ -57,11 +59,14 @@ const NTOSKRNL: &[&str] = &[
 ];
 
 const NDIS: &[&str] = &[
+    "NdisAcquireRWLockRead",
+    "NdisAcquireRWLockWrite",
     "NdisAllocateCloneOidRequest",
     "NdisAllocateMdl",
     "NdisAllocateNetBufferAndNetBufferList",
     "NdisAllocateNetBufferListContext",
     "NdisAllocateNetBufferListPool",
+    "NdisAllocateRWLock",
     "NdisCancelDirectOidRequest",
     "NdisCancelOidRequest",
     "NdisCancelSendNetBufferLists",
@@ -97,6 +102,7 @@ const NDIS: &[&str] = &[
     "NdisFreeNetBufferList",
     "NdisFreeNetBufferListContext",
     "NdisFreeNetBufferListPool",
+    "NdisFreeRWLock",
     "NdisGetCurrentSystemTime",
     "NdisGetSystemUpTimeEx",
     "NdisGetVersion",
@@ -120,6 +126,7 @@ const NDIS: &[&str] = &[
     "NdisReadConfiguration",
     "NdisRegisterDeviceEx",
     "NdisRegisterProtocolDriver",
+    "NdisReleaseRWLock",
     "NdisReturnNetBufferLists",
     "NdisSendNetBufferLists",
 ];

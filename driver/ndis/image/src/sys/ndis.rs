@@ -5,7 +5,7 @@ use core::cell::UnsafeCell;
 
 use pfndis::sys::code::{Status, TYPE_DEFAULT};
 use pfndis::sys::layout::{
-    DeviceAttributes, Handle, Header, ListPoolParameters, Mdl, NetBufferList, OidRequest, Ptr, size,
+    DeviceAttributes, Handle, Header, ListPoolParameters, LockState, Mdl, NetBufferList, OidRequest, Ptr, size,
 };
 use pfndis::sys::list::List;
 
@@ -41,6 +41,13 @@ unsafe extern "C" {
         length: usize,
     ) -> *mut NetBufferList;
     fn NdisFreeNetBufferList(list: *mut NetBufferList);
+    fn NdisAllocateRWLock(handle: Handle) -> Handle;
+    fn NdisFreeRWLock(lock: Handle);
+    fn NdisAcquireRWLockRead(lock: Handle, state: *mut LockState, flags: u8);
+    fn NdisAcquireRWLockWrite(lock: Handle, state: *mut LockState, flags: u8);
+    fn NdisReleaseRWLock(lock: Handle, state: *mut LockState);
+    fn KeQueryMaximumProcessorCountEx(group: u16) -> u32;
+    fn KeGetCurrentProcessorNumberEx(number: Ptr) -> u32;
     fn NdisAllocateMdl(handle: Handle, at: Ptr, length: u32) -> *mut Mdl;
     fn NdisFreeMdl(mdl: *mut Mdl);
     fn NdisCopySendNetBufferListInfo(to: *mut NetBufferList, from: *mut NetBufferList);
@@ -62,6 +69,51 @@ pub fn acquire(word: &UnsafeCell<usize>) -> u8 {
 pub fn release(word: &UnsafeCell<usize>, level: u8) {
     // SAFETY: the lock is held, and was taken at this level.
     unsafe { wdk_sys::ntddk::KeReleaseSpinLock(word.get().cast(), level) }
+}
+
+/// `ALL_PROCESSOR_GROUPS`.
+const ALL_GROUPS: u16 = 0xffff;
+
+/// A reader-writer lock; none when there is no room. At the start of an image, when it has no handle of NDIS's yet.
+pub fn new_lock() -> Handle {
+    // SAFETY: from NDIS 6.30 on no handle is needed there.
+    unsafe { NdisAllocateRWLock(Handle::NONE) }
+}
+
+/// Gives it back to the system.
+pub fn free_lock(lock: Handle) {
+    // SAFETY: made by `new_lock`, held by nobody, freed once.
+    unsafe { NdisFreeRWLock(lock) }
+}
+
+/// Takes it as one of many.
+pub fn share(lock: Handle, state: &mut LockState) {
+    // SAFETY: the lock is there and not held by this processor; the state stays in its place until `give`.
+    unsafe { NdisAcquireRWLockRead(lock, state, 0) }
+}
+
+/// Takes it alone.
+pub fn take(lock: Handle, state: &mut LockState) {
+    // SAFETY: as of `share`.
+    unsafe { NdisAcquireRWLockWrite(lock, state, 0) }
+}
+
+/// Gives it back.
+pub fn give(lock: Handle, state: &mut LockState) {
+    // SAFETY: the lock is held, and the state is that it was taken with.
+    unsafe { NdisReleaseRWLock(lock, state) }
+}
+
+/// Processors there may ever be, in all groups.
+pub fn processors() -> u32 {
+    // SAFETY: any level will do.
+    unsafe { KeQueryMaximumProcessorCountEx(ALL_GROUPS) }
+}
+
+/// The processor this runs on, counted through all groups.
+pub fn processor() -> u32 {
+    // SAFETY: its number within a group is not asked for.
+    unsafe { KeGetCurrentProcessorNumberEx(core::ptr::null_mut()) }
 }
 
 /// Maps a piece; null when it cannot be.
@@ -152,7 +204,10 @@ macro_rules! supplies {
     ($nt:ty) => {
         const _: () = {
             use core::cell::UnsafeCell;
-            use $crate::supplies::{Handle, Levels, List, Maps, Mdl, OidRequest, Supplies, memory, ndis, timer};
+            use $crate::supplies::{
+                Handle, Levels, List, LockState, Maps, Mdl, OidRequest, Shares, Supplies, memory, ndis,
+                timer,
+            };
 
             impl Levels for $nt {
                 fn acquire(&self, word: &UnsafeCell<usize>) -> u8 {
@@ -160,6 +215,30 @@ macro_rules! supplies {
                 }
                 fn release(&self, word: &UnsafeCell<usize>, level: u8) {
                     ndis::release(word, level);
+                }
+            }
+
+            impl Shares for $nt {
+                fn new_lock(&self) -> Handle {
+                    ndis::new_lock()
+                }
+                fn free_lock(&self, lock: Handle) {
+                    ndis::free_lock(lock);
+                }
+                fn share(&self, lock: Handle, state: &mut LockState) {
+                    ndis::share(lock, state);
+                }
+                fn take(&self, lock: Handle, state: &mut LockState) {
+                    ndis::take(lock, state);
+                }
+                fn give(&self, lock: Handle, state: &mut LockState) {
+                    ndis::give(lock, state);
+                }
+                fn processors(&self) -> u32 {
+                    ndis::processors()
+                }
+                fn processor(&self) -> u32 {
+                    ndis::processor()
                 }
             }
 
