@@ -71,7 +71,7 @@ pub trait Shares {
 }
 
 /// Turns a processor that is to share a lock lets one go first that wants it alone: NDIS's lock by itself starves those.
-const COURTESY: u32 = 2048;
+const COURTESY: u32 = 1024;
 
 /// What a processor has of its own, on cache lines of its own.
 #[derive(Debug)]
