@@ -230,7 +230,11 @@ impl View<'_> {
             return drop(Why::Loopback);
         }
         let carried = Carried { prio: ether.prio().unwrap_or(DEFAULT_PRIO), ..Carried::default() };
-        Looked::Packet(packet, Piece { ether, af, offload, base: lent.head, entry, iface, carried, changed: false }, ends)
+        Looked::Packet(
+            packet,
+            Piece { ether, af, offload, base: lent.head, entry, iface, carried, changed: false },
+            ends,
+        )
     }
 
     /// What a packet is seen as, and what it carries since it came up. `None` when another processor is just at that.
