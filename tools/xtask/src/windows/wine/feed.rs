@@ -100,6 +100,17 @@ impl Script {
     fn order(&mut self, bytes: &[u8]) {
         self.put(1, ORDER, bytes);
     }
+
+    /// The time it is from now on.
+    fn clock(&mut self, ms: u64) {
+        self.order(&[&[5][..], &ms.to_le_bytes()].concat());
+    }
+}
+
+/// When a packet comes, by the driver's clock.
+fn time_of(packets: &[Seen], packet: &Seen) -> u64 {
+    let begun = packets.first().map_or(0, |p| p.time);
+    UPTIME + packet.time.saturating_sub(begun) / 1_000_000
 }
 
 /// The adapters, by name: those of the facts but loopback, numbered as they are attached.
@@ -127,10 +138,8 @@ fn attaching(facts: &Facts) -> Script {
 /// Orders of one round: every packet goes in at the capture's time.
 fn frames(facts: &Facts, packets: &[Seen]) -> Script {
     let mut script = Script::default();
-    let begun = packets.first().map_or(0, |p| p.time);
     for (n, packet) in packets.iter().enumerate() {
-        let now = UPTIME + packet.time.saturating_sub(begun) / 1_000_000;
-        script.order(&[&[5][..], &now.to_le_bytes()].concat());
+        script.clock(time_of(packets, packet));
         let module = adapters(facts).iter().position(|(name, _)| *name == packet.iface).unwrap_or(255);
         let below = packet.dir == Direction::In;
         // Cut anew each time, every third received frame only lent.
@@ -318,6 +327,17 @@ impl Traffic {
             }
         }
         Ok(())
+    }
+
+    /// It is so many seconds after the last packet.
+    ///
+    /// # Errors
+    /// Whatever the mock says.
+    pub(super) fn goes_on(&self, wine: &Wine, seconds: u64) -> Result<(), Failure> {
+        let end = self.packets.last().map_or(UPTIME, |last| time_of(&self.packets, last));
+        let mut script = Script::default();
+        script.clock(end + seconds * 1000);
+        fed(wine, &self.feed, &self.folder, &script).map(drop)
     }
 
     /// The states pfload shows against pfsim's.
