@@ -190,12 +190,13 @@ impl Engine {
 
     /// Takes back what a state that ends has counted in `least-states` tables: with the rule that translated last, or where
     /// that left an end alone, with the last `match` rule that did not (`pf_postprocess_addr`).
+    #[inline(never)]
     pub(super) fn release_pools<H: Host>(&mut self, slot: u32, host: &mut H) {
         let Some(s) = self.table.get(slot).cloned() else { return };
         let Some(e) = self.table.ext(&s).copied() else { return };
         let of = |place: u32| {
             let entry = self.rules.get(place).filter(|e| e.live)?;
-            Some((entry.site?.unit, entry.rule))
+            Some((entry.site?.unit, &entry.rule))
         };
         let (mut nat, mut rdr) = (None, None);
         if e.nat_rule != NONE {

@@ -78,6 +78,7 @@ impl Engine {
     }
 
     /// The client of a proxied handshake that comes to nothing is reset.
+    #[inline(never)]
     fn reset_client<H: Host>(&mut self, state: &State, slot: u32, host: &mut H) {
         let key = state.wire();
         let tag = self.table.get(slot).and_then(|s| self.table.ext(s)).map_or(0, |e| e.tag);
