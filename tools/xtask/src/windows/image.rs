@@ -62,6 +62,7 @@ const SYSTEM: &[&str] = &[
     "ntdll.dll",
     "ole32.dll",
     "oleaut32.dll",
+    "rpcrt4.dll",
     "setupapi.dll",
     "shell32.dll",
     "user32.dll",
