@@ -1,6 +1,6 @@
 //! A filter: the engine with what it knows of its host and what it has made. One lock guards all of it ([`crate::lock`]).
 //!
-//! Packets go through [`Filter::process`], those of known states also through [`Filter::pass_known`], which several
+//! Packets go through [`Filter::process`], those of known states also through [`Filter::pass_untold`], which several
 //! processors may do at once; once a second [`Filter::tick`] lets time pass. Control loads rules
 //! ([`Filter::load`]) that were parsed and verified outside the lock; the swap itself is the engine's.
 //!
@@ -283,22 +283,8 @@ impl<P: Platform> Filter<P> {
         (engine, Surface { facts, platform, outbox, log })
     }
 
-    /// Decides about a packet of a known state, for who shares the filter; see [`Engine::pass_known`]. `None`: nothing has
-    /// changed, [`Filter::process`] is wanted.
-    pub fn pass_known(
-        &self,
-        pkt: &mut Packet<'_>,
-        meta: &PktMeta,
-        seen: Seen,
-        carried: Carried,
-        scratch: &mut Scratch,
-    ) -> Option<Outcome> {
-        let out = self.pass_untold(pkt, meta, seen, carried, scratch);
-        self.engine.tell(scratch);
-        out
-    }
-
-    /// The same with its counts left in `scratch`; see [`Engine::pass_untold`].
+    /// Decides about a packet of a known state, for who shares the filter, with its counts left in `scratch`; see
+    /// [`Engine::pass_untold`]. `None`: nothing has changed, [`Filter::process`] is wanted.
     pub fn pass_untold(
         &self,
         pkt: &mut Packet<'_>,
@@ -311,19 +297,6 @@ impl<P: Platform> Filter<P> {
             return None;
         }
         self.engine.pass_untold(pkt, meta, seen, carried, scratch, self.platform.now_ms())
-    }
-
-    /// Decides about the first packets of a batch likewise and gives their number; see [`Engine::pass_known_batch`].
-    pub fn pass_known_batch(
-        &self,
-        batch: &mut [Arriving<'_, '_>],
-        scratch: &mut Scratch,
-        done: impl FnMut(usize, &Outcome),
-    ) -> usize {
-        if self.trace.is_armed() {
-            return 0;
-        }
-        self.engine.pass_known_batch(batch, scratch, self.platform.now_ms(), done)
     }
 
     /// Decides about a packet; see [`Engine::process`].

@@ -87,10 +87,6 @@ impl<O: Os, P: Platform + Send + Sync> Lock<P> for Driver<O, Gateway<P>> {
     fn with<T>(&self, f: impl FnOnce(&mut Filter<P>) -> T) -> T {
         self.core.with(&self.os, |core| f(&mut core.judge.filter))
     }
-
-    fn shared<T>(&self, f: impl FnOnce(&Filter<P>) -> T) -> T {
-        self.core.shared(&self.os, |core, _| f(&core.judge.filter))
-    }
 }
 
 /// The filter's number of an interface: the system's, which is small.
