@@ -17,7 +17,6 @@ use crate::facts::Facts;
 use crate::image::{Extras, Stats, write};
 use crate::lint::{self, Lint};
 use crate::lower::Passes;
-use crate::print::{self, RuleOptions};
 use crate::resolve::{self, Session};
 use crate::ruleset::{Config, OptimizerLevel};
 use crate::source::Sources;
@@ -177,13 +176,7 @@ pub fn checksum(image: &[u8]) -> [u8; 16] {
 pub fn finish(config: Config, facts: &Facts, options: &Options) -> Result<Compiled, Box<Diagnostic>> {
     let error = |code, text: String| Box::new(Diagnostic::new(Severity::Error, code, text));
     let passes = if options.straight { Passes::NONE } else { Passes::ALL };
-    let how = RuleOptions::default();
-    let prints = config.prints.clone();
-    let extras = Extras {
-        text: &|rule| print::rule(rule, &how),
-        queue: &|queue| print::queue(queue).trim_end().to_owned(),
-        prints: prints.as_deref().unwrap_or(&facts.prints),
-    };
+    let extras = Extras { texts: true, prints: config.prints.as_deref().unwrap_or(&facts.prints) };
     let (image, stats) = write(&config, passes, &extras).map_err(|e| error(codes::LIMIT, e.to_string()))?;
     let parsed = Image::parse(&image).map_err(|e| error(codes::LIMIT, e.to_string()))?;
     let budget = if options.target == Target::Windows { DRIVER_BUDGET } else { BUDGET };

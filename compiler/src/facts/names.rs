@@ -3,8 +3,11 @@
 //! Holds both tables in file order, one entry a line: name, number (services: with the transport), other names.
 //! The order decides which name a number prints as. Shipped, so that a rule means the same on every machine.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 /// Transport of a service entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Transport {
     /// TCP.
     Tcp,
@@ -446,57 +449,70 @@ pfsync 240 PFSYNC
 reserved 255 Reserved
 ";
 
-/// One line of the service table.
-fn services() -> impl Iterator<Item = (&'static str, u16, Transport, std::str::SplitWhitespace<'static>)> {
-    SERVICES.lines().filter_map(|line| {
-        let mut words = line.split_whitespace();
-        let (name, at) = (words.next()?, words.next()?);
-        let (port, transport) = at.split_once('/')?;
-        let transport = if transport == "tcp" { Transport::Tcp } else { Transport::Udp };
-        Some((name, port.parse().ok()?, transport, words))
-    })
+/// A table, read.
+struct Names {
+    /// The number of a name, of a service with its transport; of equal ones the first.
+    numbers: HashMap<(&'static str, Option<Transport>), u16>,
+    /// The name a number prints as.
+    names: HashMap<(u16, Option<Transport>), &'static str>,
+    /// The names of each line, the one it prints as first.
+    lines: Vec<Vec<&'static str>>,
+}
+
+static SERVICE: LazyLock<Names> = LazyLock::new(|| Names::read(SERVICES));
+static PROTOCOL: LazyLock<Names> = LazyLock::new(|| Names::read(PROTOCOLS));
+
+impl Names {
+    fn read(text: &'static str) -> Self {
+        let mut read = Self { numbers: HashMap::new(), names: HashMap::new(), lines: Vec::new() };
+        for line in text.lines() {
+            let mut words: Vec<_> = line.split_whitespace().collect();
+            let at = words.remove(1);
+            let (number, transport) = match at.split_once('/') {
+                Some((number, "tcp")) => (number, Some(Transport::Tcp)),
+                Some((number, _)) => (number, Some(Transport::Udp)),
+                None => (at, None),
+            };
+            let Ok(number) = number.parse() else { continue };
+            for name in &words {
+                read.numbers.entry((name, transport)).or_insert(number);
+            }
+            read.names.entry((number, transport)).or_insert(words[0]);
+            read.lines.push(words);
+        }
+        read
+    }
 }
 
 /// `getservbyname`: the port of a service name or one of its other names.
 pub(super) fn service_port(name: &str, transport: Transport) -> Option<u16> {
-    services()
-        .find(|(first, _, t, aliases)| *t == transport && (*first == name || aliases.clone().any(|a| a == name)))
-        .map(|(_, port, ..)| port)
+    SERVICE.numbers.get(&(name, Some(transport))).copied()
 }
 
 /// Every name of a service.
 pub(super) fn service_names() -> impl Iterator<Item = &'static str> {
-    services().flat_map(|(first, _, _, aliases)| std::iter::once(first).chain(aliases))
+    SERVICE.lines.iter().flatten().copied()
 }
 
 /// Every name of a protocol.
 pub(super) fn protocol_names() -> impl Iterator<Item = &'static str> {
-    protocols().map(|(first, ..)| first).chain(["icmp6", "vrrp"])
+    PROTOCOL.lines.iter().filter_map(|names| names.first().copied()).chain(["icmp6", "vrrp"])
 }
 
 /// `getservbyport`: the first name of a port.
 pub(super) fn service_name(port: u16, transport: Transport) -> Option<&'static str> {
-    services().find(|(_, p, t, _)| *p == port && *t == transport).map(|(name, ..)| name)
-}
-
-/// One line of the protocol table.
-fn protocols() -> impl Iterator<Item = (&'static str, u8, std::str::SplitWhitespace<'static>)> {
-    PROTOCOLS.lines().filter_map(|line| {
-        let mut words = line.split_whitespace();
-        Some((words.next()?, words.next()?.parse().ok()?, words))
-    })
+    SERVICE.names.get(&(port, Some(transport))).copied()
 }
 
 /// `getprotobyname`: the number of a protocol name or one of its other names.
 pub(super) fn protocol_number(name: &str) -> Option<u8> {
-    protocols()
-        .find(|(first, _, aliases)| *first == name || aliases.clone().any(|a| a == name))
-        .map(|(_, number, _)| number)
+    PROTOCOL.numbers.get(&(name, None)).and_then(|number| u8::try_from(*number).ok())
 }
 
 /// `getprotobynumber`: the first name of a protocol number.
+#[must_use]
 pub fn protocol_name(number: u8) -> Option<&'static str> {
-    protocols().find(|(_, n, _)| *n == number).map(|(name, ..)| name)
+    PROTOCOL.names.get(&(number.into(), None)).copied()
 }
 
 #[cfg(test)]
@@ -505,8 +521,8 @@ mod tests {
 
     #[test]
     fn tables_are_whole() {
-        assert_eq!(services().count(), SERVICES.lines().count());
-        assert_eq!(protocols().count(), PROTOCOLS.lines().count());
+        assert_eq!(SERVICE.lines.len(), SERVICES.lines().count());
+        assert_eq!(PROTOCOL.lines.len(), PROTOCOLS.lines().count());
     }
 
     #[test]

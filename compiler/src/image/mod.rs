@@ -11,7 +11,8 @@ mod sections;
 pub use sections::entry;
 
 use crate::lower::{self, LowerError, Names, Passes, TableName};
-use crate::ruleset::{Config, LIMIT_NAMES, Queue, Rule, Settings};
+use crate::print;
+use crate::ruleset::{Config, LIMIT_NAMES, Queue, Settings};
 use pfvm::image::encode::{Parts, encode};
 use pfvm::image::{self, Anchor, DynFlags, Entry, Image, Ruleset, Run, Section, TableFlags, TableKind};
 use pfvm::rule::{Limits, Options, RulesetId, Syncookies, TIMEOUTS, Timeout};
@@ -36,17 +37,15 @@ pub enum BuildError {
 
 /// What is written beside the rules' meaning.
 pub struct Extras<'a> {
-    /// The canonical text of a rule.
-    pub text: &'a dyn Fn(&Rule) -> String,
-    /// The definition of a queue as text.
-    pub queue: &'a dyn Fn(&Queue) -> String,
+    /// Rules and queues in pfctl's words.
+    pub texts: bool,
     /// Operating-system fingerprints.
     pub prints: &'a [image::Print],
 }
 
 impl Extras<'_> {
     /// No texts, no fingerprints.
-    pub const NONE: Extras<'static> = Extras { text: &|_| String::new(), queue: &|_| String::new(), prints: &[] };
+    pub const NONE: Extras<'static> = Extras { texts: false, prints: &[] };
 }
 
 /// Figures of a build.
@@ -146,7 +145,7 @@ impl Writer {
             let q = defined.get(name.as_str());
             let iface = q.and_then(|q| q.iface.as_ref()).map(|i| self.names.iface(i)).transpose()?;
             let parent = q.filter(|q| !q.parent.is_empty()).map(|q| self.names.queue(&q.parent)).transpose()?;
-            let text = q.map_or_else(String::new, |q| (extras.queue)(q));
+            let text = q.filter(|_| extras.texts).map_or_else(String::new, |q| print::queue(q).trim_end().to_owned());
             self.parts.queues.push(image::Queue {
                 name: self.parts.strings.add(&name),
                 text: self.parts.strings.add(&text),
@@ -189,7 +188,7 @@ impl Writer {
                     let iface = self.names.iface(name)?;
                     // As pf names them: what differs in anything is another table.
                     let bits = prefix.map_or(String::new(), |bits| format!("/{bits}"));
-                    let called = format!("{name}{}{bits}", crate::print::mod_words(*mods));
+                    let called = format!("{name}{}{bits}", print::mod_words(*mods));
                     let (mods, prefix) = (sections::dyn_flags(*mods), prefix.unwrap_or(u8::MAX));
                     image::Table {
                         name: self.parts.strings.add(&called),

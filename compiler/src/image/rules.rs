@@ -2,6 +2,7 @@
 
 use super::{BuildError, Extras, Writer};
 use crate::lower::{Placed, narrow};
+use crate::print;
 use crate::print::listing::{self, Listing};
 use crate::ruleset::{AddrSpec, Divert, Endpoint, Op, Pool, PoolKind, Rule, RuleFlags};
 use md5::{Digest, Md5};
@@ -14,11 +15,11 @@ impl Writer {
         let ruleset = RulesetId(narrow("rulesets", at)?);
         let skips = listing::skips(&placed.rules.rules);
         for (r, skips) in placed.rules.rules.iter().zip(skips) {
-            let text = (extras.text)(r);
+            let (text, marks) = if extras.texts { print::marked(r) } else { Default::default() };
             let stable_id = self.stable_id(at, &placed.rules.path, &text);
             let mut record = self.rule(r, ruleset, &placed.rules.path, &text, stable_id)?;
             if !text.is_empty() {
-                let more = Listing::new(r, skips, queues(r, &record)).encode();
+                let more = Listing { skips, marks, queues: queues(r, &record) }.encode();
                 record.more = self.parts.strings.add(&more);
             }
             self.parts.rules.push(record);

@@ -9,7 +9,6 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use super::rule;
 use crate::facts::Transport;
 use crate::ruleset::{AddrSpec, Endpoint, Op, Rule};
 
@@ -56,12 +55,6 @@ pub struct Listing {
 }
 
 impl Listing {
-    /// What there is to say of a rule whose skip steps and queues are known.
-    #[must_use]
-    pub fn new(rule: &Rule, skips: [Skip; 9], queues: [Option<Queue>; 2]) -> Self {
-        Listing { skips, marks: rule::marks(rule), queues }
-    }
-
     /// As it travels.
     #[must_use]
     pub fn encode(&self) -> String {
@@ -155,10 +148,15 @@ pub fn skips(rules: &[Rule]) -> Vec<[Skip; 9]> {
 /// Whether two rules ask the same, test by test.
 fn equal(a: &Rule, b: &Rule) -> [bool; 9] {
     let not = |r: &Rule| r.iface.as_ref().is_some_and(|i| i.not) || r.rdomain.is_some_and(|(not, _)| not);
-    let name = |r: &Rule| r.iface.as_ref().map(|i| i.name.clone());
-    let address = |a: &Endpoint, b: &Endpoint| a.not == b.not && wrap(&a.addr) == wrap(&b.addr);
+    let address = |a: &Endpoint, b: &Endpoint| {
+        let same = match (wrap(&a.addr), wrap(&b.addr)) {
+            (None, None) => a.addr == b.addr,
+            (a, b) => a == b,
+        };
+        a.not == b.not && same
+    };
     [
-        not(a) == not(b) && name(a) == name(b),
+        not(a) == not(b) && a.iface.as_ref().map(|i| &i.name) == b.iface.as_ref().map(|i| &i.name),
         a.direction == b.direction,
         not(a) == not(b) && a.rdomain.map(|(_, id)| id) == b.rdomain.map(|(_, id)| id),
         a.af == b.af,
@@ -170,18 +168,19 @@ fn equal(a: &Rule, b: &Rule) -> [bool; 9] {
     ]
 }
 
-/// An address as the kernel compares it: sixteen bytes and a mask where it is a network.
-fn wrap(addr: &AddrSpec) -> AddrSpec {
-    let AddrSpec::Net { addr, prefix } = addr else { return addr.clone() };
+/// An address as the kernel compares it: sixteen bytes and a mask where it is a network, or any.
+fn wrap(addr: &AddrSpec) -> Option<(u128, u8)> {
+    let (addr, prefix) = match addr {
+        AddrSpec::Any => return Some((0, 0)),
+        AddrSpec::Net { addr, prefix } => (addr, *prefix),
+        _ => return None,
+    };
     let bits = match addr {
         IpAddr::V4(v4) => u128::from(v4.to_bits()) << 96,
         IpAddr::V6(v6) => v6.to_bits(),
     };
-    let mask = u128::MAX.checked_shl(128u32.saturating_sub((*prefix).into())).unwrap_or(0);
-    match (bits & mask, *prefix) {
-        (0, 0) => AddrSpec::Any,
-        (bits, prefix) => AddrSpec::Net { addr: IpAddr::V6(bits.into()), prefix },
-    }
+    let mask = u128::MAX.checked_shl(128u32.saturating_sub(prefix.into())).unwrap_or(0);
+    Some((bits & mask, prefix))
 }
 
 /// Operator and operands as the kernel keeps them.

@@ -11,8 +11,8 @@ mod rule;
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv6Addr};
 
-pub(crate) use rule::mod_words;
 pub use rule::{RuleOptions, rule};
+pub(crate) use rule::{marked, mod_words};
 
 use crate::ruleset::{Queue, QueueBandwidth, Table, TableEntry};
 

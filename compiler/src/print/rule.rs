@@ -2,13 +2,13 @@
 //!
 //! Source: `pfctl_parser.c print_rule`, `print_fromto`, `print_pool`; `pf_print_state.c print_addr`.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 use pfvm::rule::{Af, Direction, Keep, LogFlags, Return, RouteKind, RuleFlags, Timeout};
 
 use super::listing::Mark;
 use super::{address, network};
-use crate::facts::{Facts, Transport};
+use crate::facts::{Facts, Transport, protocol_name};
 use crate::resolve::words;
 use crate::ruleset::{Action, AddrSpec, Divert, DynMods, Op, Pool, PoolKind, Rule};
 
@@ -56,7 +56,7 @@ impl<'a> RuleOptions<'a> {
 /// Writes pieces of one line.
 struct Line<'o> {
     out: String,
-    options: &'o RuleOptions<'o>,
+    options: RuleOptions<'o>,
     marks: Vec<(usize, Mark)>,
 }
 
@@ -67,15 +67,16 @@ macro_rules! put {
 /// A rule without a newline at its end.
 #[must_use]
 pub fn rule(rule: &Rule, options: &RuleOptions<'_>) -> String {
-    line(rule, options).out
+    line(rule, *options).out
 }
 
-/// The places of a rule's plain text where a listing has more to say.
-pub(super) fn marks(rule: &Rule) -> Vec<(usize, Mark)> {
-    line(rule, &RuleOptions::default()).marks
+/// A rule's plain text, and the places in it where a listing has more to say.
+pub(crate) fn marked(rule: &Rule) -> (String, Vec<(usize, Mark)>) {
+    let line = line(rule, RuleOptions::default());
+    (line.out, line.marks)
 }
 
-fn line<'o>(rule: &Rule, options: &'o RuleOptions<'o>) -> Line<'o> {
+fn line<'o>(rule: &Rule, options: RuleOptions<'o>) -> Line<'o> {
     let mut line = Line { out: String::with_capacity(120), options, marks: Vec::new() };
     if options.numbers {
         put!(line, "@{} ", rule.nr);
@@ -161,23 +162,19 @@ impl Line<'_> {
             return;
         }
         self.out.push_str(" log");
-        let mut items: Vec<String> = Vec::new();
+        let mut items = Items::new(", ");
         for (flag, name) in [(LogFlags::ALL_PACKETS, "all"), (LogFlags::MATCHES, "matches"), (LogFlags::USER, "user")] {
-            if rule.log.has(flag) {
-                items.push(name.to_owned());
-            }
+            items.put(rule.log.has(flag), format_args!("{name}"));
         }
-        if rule.log_if != 0 {
-            items.push(format!("to pflog{}", rule.log_if));
-        }
-        if !items.is_empty() {
-            put!(self, " ({})", items.join(", "));
+        items.put(rule.log_if != 0, format_args!("to pflog{}", rule.log_if));
+        if let Some(items) = items.text() {
+            put!(self, " ({items})");
         }
     }
 
     fn matching(&mut self, rule: &Rule) {
         if let Some(proto) = rule.proto {
-            match crate::facts::Facts::default().protocol_name(proto) {
+            match protocol_name(proto) {
                 Some(name) => put!(self, " proto {name}"),
                 None => put!(self, " proto {proto}"),
             }
@@ -301,25 +298,25 @@ impl Line<'_> {
     }
 
     fn settings(&mut self, rule: &Rule) {
-        let mut items = Vec::new();
+        let mut items = Items::new(", ");
         match rule.set_prio {
-            Some([a, b]) if a == b => items.push(format!("prio {a}")),
-            Some([a, b]) => items.push(format!("prio({a}, {b})")),
+            Some([a, b]) if a == b => items.put(true, format_args!("prio {a}")),
+            Some([a, b]) => items.put(true, format_args!("prio({a}, {b})")),
             None => {}
         }
         match &rule.queue {
-            Some((name, Some(second))) => items.push(format!("queue({name}, {second})")),
-            Some((name, None)) => items.push(format!("queue {name}")),
+            Some((name, Some(second))) => items.put(true, format_args!("queue({name}, {second})")),
+            Some((name, None)) => items.put(true, format_args!("queue {name}")),
             None => {}
         }
         if let Some(tos) = rule.set_tos {
-            items.push(format!("tos 0x{tos:02x}"));
+            items.put(true, format_args!("tos 0x{tos:02x}"));
         }
         if let Some(delay) = rule.set_delay {
-            items.push(format!("delay {delay}"));
+            items.put(true, format_args!("delay {delay}"));
         }
-        if !items.is_empty() {
-            put!(self, " set ({})", items.join(", "));
+        if let Some(items) = items.text() {
+            put!(self, " set ({items})");
         }
     }
 
@@ -367,19 +364,14 @@ impl Line<'_> {
     }
 
     fn scrub(&mut self, rule: &Rule) {
-        let mut items: Vec<String> = Vec::new();
-        let mut item = |given: bool, text: String| {
-            if given {
-                items.push(text);
-            }
-        };
-        item(rule.flags.has(RuleFlags::NO_DF), "no-df".into());
-        item(rule.flags.has(RuleFlags::RANDOM_ID), "random-id".into());
-        item(rule.min_ttl > 0, format!("min-ttl {}", rule.min_ttl));
-        item(rule.flags.has(RuleFlags::REASSEMBLE_TCP), "reassemble tcp".into());
-        item(rule.max_mss > 0, format!("max-mss {}", rule.max_mss));
-        if !items.is_empty() {
-            put!(self, " scrub ({})", items.join(" "));
+        let mut items = Items::new(" ");
+        items.put(rule.flags.has(RuleFlags::NO_DF), format_args!("no-df"));
+        items.put(rule.flags.has(RuleFlags::RANDOM_ID), format_args!("random-id"));
+        items.put(rule.min_ttl > 0, format_args!("min-ttl {}", rule.min_ttl));
+        items.put(rule.flags.has(RuleFlags::REASSEMBLE_TCP), format_args!("reassemble tcp"));
+        items.put(rule.max_mss > 0, format_args!("max-mss {}", rule.max_mss));
+        if let Some(items) = items.text() {
+            put!(self, " scrub ({items})");
         }
     }
 
@@ -484,37 +476,58 @@ fn operation<T: std::fmt::Display>(op: Op<T>) -> String {
     }
 }
 
+/// Words of one parenthesis.
+struct Items {
+    out: String,
+    between: &'static str,
+}
+
+impl Items {
+    const fn new(between: &'static str) -> Self {
+        Self { out: String::new(), between }
+    }
+
+    /// One more, if it is given; only then it is put into words.
+    fn put(&mut self, given: bool, text: fmt::Arguments<'_>) {
+        if given {
+            let between = if self.out.is_empty() { "" } else { self.between };
+            let _ = write!(self.out, "{between}{text}");
+        }
+    }
+
+    /// All of them, if there are any.
+    fn text(self) -> Option<String> {
+        (!self.out.is_empty()).then_some(self.out)
+    }
+}
+
 /// What stands in the parentheses of the state words; `None` when there are none.
 fn state_items(rule: &Rule) -> Option<String> {
     let state = &rule.state;
     let has = |flag: RuleFlags| rule.flags.has(flag);
-    let mut items: Vec<String> = Vec::new();
-    let mut item = |given: bool, text: String| {
-        if given {
-            items.push(text);
-        }
-    };
-    item(state.max > 0, format!("max {}", state.max));
-    item(has(RuleFlags::NO_SYNC), "no-sync".into());
+    let mut items = Items::new(", ");
+    items.put(state.max > 0, format_args!("max {}", state.max));
+    items.put(has(RuleFlags::NO_SYNC), format_args!("no-sync"));
     let reach = if has(RuleFlags::RULE_SRC_TRACK) { "rule" } else { "global" };
-    item(has(RuleFlags::SRC_TRACK), format!("source-track {reach}"));
-    item(state.max_src_states > 0, format!("max-src-states {}", state.max_src_states));
-    item(state.max_src_conn > 0, format!("max-src-conn {}", state.max_src_conn));
+    items.put(has(RuleFlags::SRC_TRACK), format_args!("source-track {reach}"));
+    items.put(state.max_src_states > 0, format_args!("max-src-states {}", state.max_src_states));
+    items.put(state.max_src_conn > 0, format_args!("max-src-conn {}", state.max_src_conn));
     let (rate, seconds) = state.max_src_conn_rate;
-    item(rate > 0, format!("max-src-conn-rate {rate}/{seconds}"));
-    item(state.max_src_nodes > 0, format!("max-src-nodes {}", state.max_src_nodes));
+    items.put(rate > 0, format_args!("max-src-conn-rate {rate}/{seconds}"));
+    items.put(state.max_src_nodes > 0, format_args!("max-src-nodes {}", state.max_src_nodes));
     if let Some(table) = &state.overload {
         let flush = if has(RuleFlags::FLUSH) { " flush" } else { "" };
         let global = if has(RuleFlags::FLUSH_GLOBAL) { " global" } else { "" };
-        item(true, format!("overload <{table}>{flush}{global}"));
+        items.put(true, format_args!("overload <{table}>{flush}{global}"));
     }
-    item(has(RuleFlags::IF_BOUND), "if-bound".into());
-    item(has(RuleFlags::SLOPPY), "sloppy".into());
-    item(has(RuleFlags::PFLOW), "pflow".into());
-    for timeout in TIMEOUT_ORDER {
+    items.put(has(RuleFlags::IF_BOUND), format_args!("if-bound"));
+    items.put(has(RuleFlags::SLOPPY), format_args!("sloppy"));
+    items.put(has(RuleFlags::PFLOW), format_args!("pflow"));
+    let timed = state.timeouts.iter().any(|t| *t > 0);
+    for timeout in TIMEOUT_ORDER.into_iter().filter(|_| timed) {
         let at = Timeout::ALL.iter().position(|t| *t == timeout);
         let value = at.and_then(|i| state.timeouts.get(i)).copied().unwrap_or(0);
-        item(value > 0, format!("{} {value}", timeout.name()));
+        items.put(value > 0, format_args!("{} {value}", timeout.name()));
     }
-    (!items.is_empty()).then(|| items.join(", "))
+    items.text()
 }
