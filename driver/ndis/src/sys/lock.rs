@@ -178,3 +178,143 @@ impl<'l, L> Iterator for Locals<'l, L> {
         self.0.next().map(|local| unsafe { &mut *local.value.get() })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    const THREADS: usize = 3;
+
+    /// A lock that orders no more than one must: who has it alone with all others, those who share it not with each other.
+    #[derive(Default)]
+    struct System {
+        alone: AtomicBool,
+        sharing: [AtomicBool; THREADS],
+        locks: AtomicUsize,
+    }
+
+    std::thread_local! {
+        static ME: Cell<(usize, u32)> = const { Cell::new((0, 0)) };
+    }
+
+    impl Shares for System {
+        fn new_lock(&self) -> Handle {
+            self.locks.fetch_add(1, Ordering::Relaxed);
+            Handle(core::ptr::without_provenance_mut(16))
+        }
+
+        fn free_lock(&self, _: Handle) {
+            self.locks.fetch_sub(1, Ordering::Relaxed);
+        }
+
+        fn share(&self, _: Handle, _: &mut LockState) {
+            let mine = &self.sharing[ME.get().0];
+            loop {
+                mine.store(true, Ordering::SeqCst);
+                if !self.alone.load(Ordering::SeqCst) {
+                    return;
+                }
+                mine.store(false, Ordering::SeqCst);
+                std::thread::yield_now();
+            }
+        }
+
+        fn take(&self, _: Handle, state: &mut LockState) {
+            while self.alone.swap(true, Ordering::SeqCst) {
+                std::thread::yield_now();
+            }
+            while self.sharing.iter().any(|one| one.load(Ordering::SeqCst)) {
+                std::thread::yield_now();
+            }
+            state.state = 4;
+        }
+
+        fn give(&self, _: Handle, state: &mut LockState) {
+            if state.state == 4 {
+                self.alone.store(false, Ordering::Release);
+            } else {
+                self.sharing[ME.get().0].store(false, Ordering::Release);
+            }
+        }
+
+        fn processors(&self) -> u32 {
+            2
+        }
+
+        fn processor(&self) -> u32 {
+            ME.get().1
+        }
+    }
+
+    /// Two of three threads are on one processor, so that one of them at times finds nothing of its own. Under Miri every
+    /// access that nothing orders ends the test.
+    #[test]
+    fn some_share_a_value_and_one_has_it_alone() {
+        const TURNS: usize = if cfg!(miri) { 25 } else { 5000 };
+        let system = System::default();
+        let mut shared = Shared::new(&system, (0_usize, 0_usize), |_| Some(0_usize)).unwrap();
+        let (met, done) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let mut counted = 0;
+        let given: usize = std::thread::scope(|scope| {
+            let sharing = [0, 1, 2].map(|me| {
+                let (system, shared, met, done) = (&system, &shared, &met, &done);
+                scope.spawn(move || {
+                    ME.set((me, u32::from(me > 0)));
+                    let (mut turns, mut without, mut over, mut last) = (0, 0, false, 0);
+                    while !over {
+                        over = done.load(Ordering::Relaxed);
+                        shared.shared(system, |value, local| {
+                            // At first all wait for each other, so that they do share it.
+                            met.fetch_add(usize::from(turns == 0), Ordering::Relaxed);
+                            while met.load(Ordering::Relaxed) < THREADS {
+                                std::thread::yield_now();
+                            }
+                            assert!(value.0 == value.1 && value.0 >= last);
+                            last = value.0;
+                            match local {
+                                Some(local) => *local += 1,
+                                None => without += 1,
+                            }
+                        });
+                        turns += 1;
+                    }
+                    assert_eq!(last, TURNS, "what who was alone wrote is seen");
+                    turns - without
+                })
+            });
+            while met.load(Ordering::Relaxed) < THREADS {
+                std::thread::yield_now();
+            }
+            for _ in 0..TURNS {
+                shared.with_all(&system, |value, locals| {
+                    value.0 += 1;
+                    counted += locals.map(core::mem::take).sum::<usize>();
+                    value.1 += 1;
+                });
+            }
+            done.store(true, Ordering::Relaxed);
+            sharing.into_iter().map(|thread| thread.join().unwrap()).sum()
+        });
+        let left: usize = shared.with_all(&system, |_, locals| locals.map(|local| *local).sum());
+        assert_eq!(counted + left, given);
+        shared.free(&system);
+        shared.free(&system);
+        assert_eq!(system.locks.into_inner(), 0);
+    }
+
+    #[test]
+    fn a_processor_beyond_those_there_were_has_nothing_of_its_own() {
+        let system = System::default();
+        let mut shared = Shared::new(&system, (), |()| Some(7)).unwrap();
+        for (processor, own) in [(0, Some(7)), (1, Some(7)), (2, None), (u32::MAX, None)] {
+            ME.set((0, processor));
+            assert_eq!(shared.shared(&system, |(), local| local.copied()), own);
+        }
+        shared.free(&system);
+        assert!(Shared::new(&system, (), |()| None::<()>).is_none());
+        assert_eq!(system.locks.into_inner(), 0);
+    }
+}
