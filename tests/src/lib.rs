@@ -8,6 +8,7 @@ pub mod desk;
 pub mod documents;
 pub mod fuzz;
 pub mod gateway;
+pub mod im;
 pub mod lab;
 pub mod live;
 pub mod mixed;

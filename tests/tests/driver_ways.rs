@@ -4,7 +4,7 @@ use ndismock::world::Event;
 use pfndis::frames::Supply;
 use pfndis::gateway::Boot;
 use tests::desk::{image, tcp, udp, v4};
-use tests::ndis::{Host, ether};
+use tests::ndis::{Driven, Host, ether};
 
 const SUPPLY: Supply = Supply { small: 64, large: 2 };
 const OUTSIDE: [u8; 6] = [2, 0, 0, 0, 0, 1];

@@ -1,4 +1,5 @@
-//! Memory that runs out: each allocation of a driver's life fails once, by every way it is reached, and nothing is lost.
+//! Memory that runs out: each allocation of a driver's life fails once, by every way it is reached, and nothing is lost. Each
+//! driver has that life: the filter, and the intermediate driver.
 //!
 //! A life: start, attach, greeting, facts, rules, packets both ways, requests, a reload, tables, pause, detach, unload. A
 //! first run writes down the call stack of each allocation, the heap's and NDIS's alike; then, for every stack that is new,
@@ -7,14 +8,15 @@
 
 use std::collections::HashSet;
 
-use ndismock::world::{DISPATCH, Event, Mock, at_level};
+use pfdriver::edge::port::Side;
 use pfndis::frames::Supply;
 use pfndis::gateway::Boot;
 use pfvm::api::{Request, StateFilter, TableOp};
 use pfvm::image::{Bulk, Entry};
 use tests::desk::{image, udp, v4};
-use tests::ndis::{Host, ether, facts};
-use tests::sys::{Failing, driver_granted, failing_at, failing_from, live, stacks};
+use tests::ndis::{Driven, ether, facts};
+use tests::sys::{Failing, failing_at, failing_from, live, stacks};
+use tests::{im, ndis};
 
 #[global_allocator]
 static MEMORY: Failing = Failing;
@@ -37,23 +39,25 @@ impl Given {
 }
 
 /// Frames up and down; nothing goes up but by the rules in force: none, the first, the second.
-fn packets(host: &mut Host, rules: usize) {
+fn packets<D: Driven>(host: &mut D, rules: usize, source: &mut u16) {
     let inside = v4(10, 0, 0, 5);
+    host.indicated();
     for (n, port) in [53_u16, 123, 9].into_iter().enumerate() {
-        let source = 4000 + u16::try_from(host.random.below(1000)).unwrap_or(0);
-        let up = ether([2, 0, 0, 0, 0, 2], &udp(inside, source, v4(198, 51, 100, 7), port));
-        let events = host.comes(1, &up, n == 1);
+        *source += 1;
+        let up = ether([2, 0, 0, 0, 0, 2], &udp(inside, *source, v4(198, 51, 100, 7), port));
+        host.give((1, Side::Wire), &[(vec![(up, vec![20, 50], 3)], vec![])], n == 1);
         let allowed = matches!((rules, port), (1, 53) | (2, 123));
-        let went = events.iter().any(|e| matches!(e, Event::Indicated(..)));
+        let went = !host.indicated().is_empty();
         assert!(allowed || !went, "port {port} was let in under rules {rules}");
     }
-    host.goes(0, &ether([2, 0, 0, 0, 8, 8], &udp(inside, 7000, v4(198, 51, 100, 7), 53)), vec![]);
-    at_level(DISPATCH, || host.stack.driver.tick());
+    let down = ether([2, 0, 0, 0, 8, 8], &udp(inside, 7000, v4(198, 51, 100, 7), 53));
+    host.give((0, Side::Stack), &[(vec![(down, vec![60], 3)], vec![])], false);
+    host.tick();
     host.settle();
 }
 
 /// Lists, tables, states, options; requests of NDIS.
-fn requests(host: &mut Host) {
+fn requests<D: Driven>(host: &mut D) {
     let mut records = Vec::new();
     Entry { addr: v4(10, 9, 0, 0).0, prefix: 16, flags: 0, weight: 0 }.write(&mut records);
     for request in [
@@ -68,41 +72,34 @@ fn requests(host: &mut Host) {
         host.ask(&request);
     }
     for (kind, direct) in [(0, false), (1, true), (12, false)] {
-        host.stack.ask(0, (kind, 0x1_010E, direct));
+        host.request(0, kind, 0x1_010E, direct);
     }
-    while host.stack.answer(&mut host.random) {}
 }
 
 /// A whole life.
-fn life(given: &Given) {
-    let mock = Mock::default();
-    mock.choose(driver_granted);
-    let Some(mut host) = Host::begin(mock, Boot::Block, Supply { small: 6, large: 1 }) else { return };
-    for n in 0..2 {
-        host.stack.attach(n);
-        host.stack.restart(n);
-    }
-    packets(&mut host, 0);
+fn life<D: Driven>(given: &Given) {
+    let Some(mut host) = D::begin(Boot::Block, Supply { small: 6, large: 1 }) else { return };
+    host.go();
+    let (mut rules, mut source) = (0, 4000);
+    packets(&mut host, rules, &mut source);
     host.greet();
     host.set_facts(&given.facts);
-    let mut rules = 0;
     for (n, image) in [(1, &given.first), (2, &given.second)] {
         if host.load(image).is_some() {
             rules = n;
         }
-        packets(&mut host, rules);
+        packets(&mut host, rules, &mut source);
         requests(&mut host);
-        packets(&mut host, rules);
+        packets(&mut host, rules, &mut source);
     }
     host.end();
 }
 
-#[test]
-fn each_allocation_fails_once_and_nothing_is_lost() {
+fn each<D: Driven>() {
     let given = Given::new();
     // What is made once for a thread or the process is made now.
-    life(&given);
-    let found = stacks(|| life(&given));
+    life::<D>(&given);
+    let found = stacks(|| life::<D>(&given));
     assert!(found.len() > 60, "a life has more allocations than {}", found.len());
     let mut seen = HashSet::new();
     for (n, stack) in found.iter().enumerate() {
@@ -110,24 +107,44 @@ fn each_allocation_fails_once_and_nothing_is_lost() {
             continue;
         }
         let before = live();
-        let failed = failing_at(n, || life(&given));
+        let failed = failing_at(n, || life::<D>(&given));
         assert!(failed, "allocation {n} of {} is met again", found.len());
         assert_eq!(live(), before, "allocation {n} failed and something was left");
     }
+    println!("{} allocations by {} ways", found.len(), seen.len());
     assert!(seen.len() > 40, "there are more ways to memory than {}", seen.len());
 }
 
-#[test]
-fn starts_with_less_and_less_memory_end_cleanly() {
+fn less_and_less<D: Driven>() {
     let given = Given::new();
-    life(&given);
-    let all = stacks(|| life(&given)).len();
+    life::<D>(&given);
+    let all = stacks(|| life::<D>(&given)).len();
     let mut left = 0;
     while left < all {
         let before = live();
         // From here on there is none at all.
-        assert!(failing_from(left, || life(&given)));
+        assert!(failing_from(left, || life::<D>(&given)));
         assert_eq!(live(), before, "memory for {left} and something was left");
         left += 1 + left / 16;
     }
+}
+
+#[test]
+fn each_allocation_of_the_filter_fails_once_and_nothing_is_lost() {
+    each::<ndis::Host>();
+}
+
+#[test]
+fn each_allocation_of_the_intermediate_driver_fails_once_and_nothing_is_lost() {
+    each::<im::Host>();
+}
+
+#[test]
+fn starts_of_the_filter_with_less_and_less_memory_end_cleanly() {
+    less_and_less::<ndis::Host>();
+}
+
+#[test]
+fn starts_of_the_intermediate_driver_with_less_and_less_memory_end_cleanly() {
+    less_and_less::<im::Host>();
 }

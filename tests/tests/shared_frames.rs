@@ -23,7 +23,7 @@ use pfvm::verify::Program;
 use tests::desk::{Clock, image, small, udp, v4};
 use tests::gateway::{Came, Hosts, MACS, RULES, VLAN, entry, facts};
 use tests::mixed::looks;
-use tests::ndis::{Host, ether};
+use tests::ndis::{Driven, Host, ether};
 
 /// A next hop everybody knows.
 struct Known;

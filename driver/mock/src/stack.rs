@@ -17,8 +17,7 @@ use crate::numbers::Numbers;
 use crate::sys;
 use crate::world::{DISPATCH, Life, Mock, PASSIVE, Place, Whose, at_level};
 
-/// A frame: its bytes, where it is cut, the room in front of it.
-pub type Frame = (Vec<u8>, Vec<usize>, usize);
+pub use crate::sys::Frame;
 /// A list: its frames, its out-of-band data by place.
 pub type One = (Vec<Frame>, Vec<(usize, usize)>);
 

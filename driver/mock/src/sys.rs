@@ -2,7 +2,7 @@
 #![allow(clippy::not_unsafe_ptr_arg_deref, reason = "the world's account says which pointers are good, for tests")]
 
 use pfndis::sys::layout::{Handle, Header, ListContext, Mdl, NetBuffer, NetBufferList, OidRequest, Ptr};
-use pfndis::sys::list::Chain;
+use pfndis::sys::list::{Chain, List};
 
 /// A zeroed record on the heap.
 fn zeroed<T>() -> *mut T {
@@ -82,6 +82,40 @@ pub fn empty_list(pool: Handle) -> *mut NetBufferList {
     // SAFETY: just made.
     unsafe { (*list).pool = pool };
     list
+}
+
+/// A frame to be made: its bytes, where it is cut, the room in front of it.
+pub type Frame = (Vec<u8>, Vec<usize>, usize);
+
+/// A list of frames, each in the pieces it is cut into.
+#[must_use]
+pub fn list_of(frames: &[Frame]) -> *mut NetBufferList {
+    let list = empty_list(Handle::NONE);
+    for (bytes, cuts, front) in frames {
+        let padded = [vec![0xEE; *front], bytes.clone()].concat();
+        let mut cuts: Vec<usize> = cuts.iter().map(|c| c % (padded.len() + 1)).collect();
+        cuts.extend([0, padded.len()]);
+        cuts.sort_unstable();
+        let pieces: Vec<*mut Mdl> = cuts
+            .windows(2)
+            .enumerate()
+            .map(|(n, w)| {
+                let part = &padded[w[0]..w[1]];
+                let at = memory(part.len());
+                copy(part, at);
+                mdl(at, part.len() as u32, n % 3 != 1)
+            })
+            .collect();
+        add_frame(list, link(&pieces), *front as u32, bytes.len() as u32);
+    }
+    list
+}
+
+/// Copies out-of-band data of some places.
+pub fn copy_info(to: &mut List, from: &List, places: &[usize]) {
+    for place in places {
+        to.set_info(*place, from.info(*place));
+    }
 }
 
 /// Makes a list's first frame say what is not true: a length, an offset, a place in a piece, or nothing at all.
@@ -253,6 +287,19 @@ pub fn set_info(list: *mut NetBufferList, place: usize, value: usize) {
     unsafe { (*list).info[place] = core::ptr::without_provenance_mut(value) };
 }
 
+/// Its bits: `NblFlags`.
+#[must_use]
+pub fn nbl_flags(list: *mut NetBufferList) -> u32 {
+    // SAFETY: a live list.
+    unsafe { (*list).nbl_flags }
+}
+
+/// Sets them.
+pub fn set_nbl_flags(list: *mut NetBufferList, flags: u32) {
+    // SAFETY: the mock has the list.
+    unsafe { (*list).nbl_flags = flags };
+}
+
 /// Who made a list.
 #[must_use]
 pub fn source(list: *mut NetBufferList) -> Handle {
@@ -323,9 +370,9 @@ pub fn atomic(word: &core::cell::UnsafeCell<usize>) -> &core::sync::atomic::Atom
 
 /// A list just made, as the filter gets it.
 #[must_use]
-pub fn own(list: *mut NetBufferList) -> Option<pfndis::sys::list::List> {
+pub fn own(list: *mut NetBufferList) -> Option<List> {
     // SAFETY: the list was just made for the filter.
-    unsafe { pfndis::sys::list::List::from_raw(list) }
+    unsafe { List::from_raw(list) }
 }
 
 /// A value that stays where it is, whoever has this: others hold its address.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use pfndis::os::{Events, Os, Supplies};
-use pfndis::sys::code::{AT_DISPATCH, PENDING, SUCCESS, Status};
+use pfndis::sys::code::{AT_DISPATCH, PENDING, SUCCESS, Status, info};
 use pfndis::sys::layout::{Handle, LockState, Mdl, NetBufferList, OidRequest, Ptr, StatusIndication};
 use pfndis::sys::list::{Chain, List, Maps};
 use pfndis::sys::lock::{Levels, Shares};
@@ -81,6 +81,8 @@ pub struct World {
     pub modules: BTreeMap<usize, Life>,
     /// What happened.
     pub events: Vec<Event>,
+    /// Lists that went down or up for good, in order.
+    pub left: Vec<usize>,
     pools: BTreeSet<usize>,
     mdls: BTreeSet<usize>,
     memory: BTreeMap<usize, usize>,
@@ -227,29 +229,14 @@ impl Mock {
 
     /// Everything that happened since this was asked last.
     pub fn events(&self) -> Vec<Event> {
-        core::mem::take(&mut self.world().events)
+        let mut world = self.world();
+        world.left.clear();
+        core::mem::take(&mut world.events)
     }
 
     /// Makes a list of frames, each cut into pieces at these places, and hands it to the filter.
-    pub fn list(&self, whose: Whose, frames: &[(Vec<u8>, Vec<usize>, usize)]) -> *mut NetBufferList {
-        let list = sys::empty_list(Handle::NONE);
-        for (bytes, cuts, front) in frames {
-            let padded = [vec![0xEE; *front], bytes.clone()].concat();
-            let mut cuts: Vec<usize> = cuts.iter().map(|c| c % (padded.len() + 1)).collect();
-            cuts.extend([0, padded.len()]);
-            cuts.sort_unstable();
-            let pieces: Vec<*mut Mdl> = cuts
-                .windows(2)
-                .enumerate()
-                .map(|(n, w)| {
-                    let part = &padded[w[0]..w[1]];
-                    let at = sys::memory(part.len());
-                    sys::copy(part, at);
-                    sys::mdl(at, part.len() as u32, n % 3 != 1)
-                })
-                .collect();
-            sys::add_frame(list, sys::link(&pieces), *front as u32, bytes.len() as u32);
-        }
+    pub fn list(&self, whose: Whose, frames: &[sys::Frame]) -> *mut NetBufferList {
+        let list = sys::list_of(frames);
         self.world().lists.insert(list.expose_provenance(), (whose, Place::Filter));
         list
     }
@@ -331,6 +318,7 @@ impl Mock {
                 assert_eq!(sys::source(list), module, "own lists name the module they leave by");
             }
             world.via.insert(list.addr(), module);
+            world.left.push(list.addr());
             let event = if down { Event::Sent } else { Event::Indicated };
             world.events.push(event(module, list.addr(), bytes));
         }
@@ -490,14 +478,12 @@ impl Supplies for Mock {
 
     fn copy_send_info(&self, to: &mut List, from: &List) {
         let _side = Side::mock();
-        for place in 0..24 {
-            to.set_info(place, from.info(place));
-        }
+        sys::copy_info(to, from, &info::COPIED_OF_SENT);
     }
 
     fn copy_receive_info(&self, to: &mut List, from: &List) {
         let _side = Side::mock();
-        self.copy_send_info(to, from);
+        sys::copy_info(to, from, &info::COPIED_OF_RECEIVED);
     }
 
     fn clone_oid(&self, module: Handle, request: *mut OidRequest) -> *mut OidRequest {

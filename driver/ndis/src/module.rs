@@ -285,7 +285,8 @@ impl<O: Os, J: Judge> Module<O, J> {
         SUCCESS
     }
 
-    /// `FilterPause`, of a module that is Running. Frames that wait for their time are dropped: either done now, or `NdisFPauseComplete` comes when the last frame of our own is back.
+    /// `FilterPause`, of a module that is Running. Frames that wait for their time are dropped. Either done now, or
+    /// `NdisFPauseComplete` comes when the last frame of our own is back.
     pub fn pause(&self) -> Status {
         let spent = self.later.close(self.os());
         self.driver().waiting.fetch_sub(spent.len(), Ordering::AcqRel);
@@ -444,7 +445,8 @@ impl<O: Os, J: Judge> Module<O, J> {
                 onward.push(list);
                 continue;
             }
-            if let Some(parent) = slots::take_parent(&list, list.status()) {
+            if let Some(mut parent) = slots::take_parent(&list, list.status()) {
+                crate::offload::completed(&mut parent, &list);
                 onward.push(parent);
             }
             self.frames.put(self.os(), list);

@@ -6,7 +6,7 @@
 //! | send, large send | that, without the length; segments; the length is the frame's |
 //! | send, UDP segmentation | likewise |
 //! | receive, checksum succeeded | validated |
-//! | receive, checksum failed | bad: it stays bad |
+//! | receive, checksum failed | bad: it stays bad, whatever else is said of it |
 //! | receive, value invalid (coalesced) | absent: computed when the packet is sent on |
 //! | receive, coalesced | segments; lengths are in the headers |
 //!
@@ -93,19 +93,19 @@ pub fn of_send(list: &List) -> Offload {
 pub fn of_receive(list: &List) -> Offload {
     let sum = low(list.info(info::CHECKSUM));
     let has = |bits: usize| sum & bits != 0;
-    let l4 = if has(bit::RX_TCP_INVALID) {
-        Checksum::Absent
-    } else if has(bit::RX_TCP_FAILED | bit::RX_UDP_FAILED) {
+    let l4 = if has(bit::RX_TCP_FAILED | bit::RX_UDP_FAILED) {
         Checksum::Bad
+    } else if has(bit::RX_TCP_INVALID) {
+        Checksum::Absent
     } else if has(bit::RX_TCP_GOOD | bit::RX_UDP_GOOD) {
         Checksum::Validated
     } else {
         Checksum::Complete
     };
-    let ip = if has(bit::RX_IP_INVALID) {
-        Checksum::Absent
-    } else if has(bit::RX_IP_FAILED) {
+    let ip = if has(bit::RX_IP_FAILED) {
         Checksum::Bad
+    } else if has(bit::RX_IP_INVALID) {
+        Checksum::Absent
     } else if has(bit::RX_IP_GOOD) {
         Checksum::Validated
     } else {
@@ -145,14 +145,43 @@ pub fn joined(list: &List) -> Joined {
     }
 }
 
+/// A copy gets of a list that goes down what NDIS's own function is not documented to copy.
+pub fn dress_sent(copy: &mut List, list: &List) {
+    for place in [info::COALESCE_OR_USO, info::DELTA_OR_SUPPLEMENT] {
+        copy.set_info(place, list.info(place));
+    }
+}
+
+/// A copy goes on after its list went back: what the list's owner keeps for it stays with it.
+pub fn outlives(copy: &mut List) {
+    copy.set_info(info::MEDIA, 0);
+}
+
+/// A copy gets the like of a list that goes up, which its card has back before the copy.
+pub fn dress_received(copy: &mut List, list: &List) {
+    for place in [info::COALESCE_OR_USO, info::UDP_COALESCE, info::DELTA_OR_SUPPLEMENT] {
+        copy.set_info(place, list.info(place));
+    }
+    outlives(copy);
+}
+
+/// A copy is back for which a list waited: what the card says of a large send is said of the list.
+pub fn completed(list: &mut List, copy: &List) {
+    if list.info(info::LARGE_SEND) != 0 {
+        list.set_info(info::LARGE_SEND, copy.info(info::LARGE_SEND));
+    }
+}
+
 /// A copy of a frame that owes its card nothing any more: nothing is asked for, nothing was joined.
 pub fn settled(list: &mut List) {
-    for place in [info::CHECKSUM, info::LARGE_SEND, info::COALESCE_OR_USO, info::UDP_COALESCE] {
+    for place in
+        [info::CHECKSUM, info::LARGE_SEND, info::COALESCE_OR_USO, info::UDP_COALESCE, info::DELTA_OR_SUPPLEMENT]
+    {
         list.set_info(place, 0);
     }
 }
 
-/// A copy became a frame of the other family: its EtherType, where one was given (network byte order).
+/// A received copy became a frame of the other family: its EtherType, where one was given (network byte order).
 pub fn set_frame_type(list: &mut List, v6: bool) {
     if list.info(info::FRAME_TYPE) != 0 {
         let kind: u16 = if v6 { 0x86DD } else { 0x0800 };

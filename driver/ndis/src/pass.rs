@@ -396,8 +396,14 @@ impl<O: Os, J: Judge> Module<O, J> {
     /// Gives a copy the out-of-band data of the list its frame came in.
     fn dress(&self, side: Side, copy: &mut List, list: &List) {
         match side {
-            Side::Stack => self.os().copy_send_info(copy, list),
-            Side::Wire => self.os().copy_receive_info(copy, list),
+            Side::Stack => {
+                self.os().copy_send_info(copy, list);
+                offload::dress_sent(copy, list);
+            }
+            Side::Wire => {
+                self.os().copy_receive_info(copy, list);
+                offload::dress_received(copy, list);
+            }
         }
     }
 
@@ -458,7 +464,8 @@ impl<O: Os, J: Judge> Module<O, J> {
         if owes(&facts.meta) && !owes(&going.offload.meta) {
             offload::settled(&mut copy);
         }
-        if let Framing::Ip { af, .. } = framing(before)
+        if side == Side::Wire
+            && let Framing::Ip { af, .. } = framing(before)
             && af != going.af
         {
             offload::set_frame_type(&mut copy, going.af == Af::Inet6);
@@ -472,6 +479,7 @@ impl<O: Os, J: Judge> Module<O, J> {
         if going.delay == 0 {
             return Some(Verdict::Copy(copy));
         }
+        offload::outlives(&mut copy);
         slots::set_way(&copy, self.address(), side == Side::Wire);
         Some(self.later(judge, going.delay, copy, aside))
     }

@@ -21,7 +21,7 @@ use pfvm::rule::Af;
 
 use super::api::{byte, sized, take};
 use crate::desk::{Clock, Desk, image, small};
-use crate::ndis::Host;
+use crate::ndis::{Driven, Host};
 
 /// Rules that rewrite, send elsewhere, copy, put together and answer.
 const RULES: &str = "set reassemble yes\nblock return\nmatch out on em0 inet proto { tcp udp } nat-to 192.0.2.1\n\

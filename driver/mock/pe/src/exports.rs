@@ -2,6 +2,7 @@
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 
+use pfndis::sys::code::info;
 use pfndis::sys::layout::{
     DeviceAttributes, Handle, ListContext, ListPoolParameters, LockState, Mdl, NetBuffer, NetBufferList, OidRequest, Ptr,
 };
@@ -246,12 +247,12 @@ pub unsafe extern "C" fn NdisFreeMdl(mdl: *mut Mdl) {
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn NdisCopySendNetBufferListInfo(to: *mut NetBufferList, from: *mut NetBufferList) {
-    unsafe { (*to).info = (*from).info };
+    info::COPIED_OF_SENT.iter().for_each(|place| unsafe { (*to).info[*place] = (*from).info[*place] });
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn NdisCopyReceiveNetBufferListInfo(to: *mut NetBufferList, from: *mut NetBufferList) {
-    unsafe { (*to).info = (*from).info };
+    info::COPIED_OF_RECEIVED.iter().for_each(|place| unsafe { (*to).info[*place] = (*from).info[*place] });
 }
 
 #[unsafe(no_mangle)]

@@ -13,12 +13,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pfndis::im::os::Ndis;
 use pfndis::os::Supplies;
-use pfndis::sys::code::{FAILURE, PENDING, SUCCESS, Status};
+use pfndis::sys::code::{FAILURE, PENDING, SUCCESS, Status, info};
 use pfndis::sys::layout::{Handle, Header, LockState, Mdl, NetBufferList, OidRequest, Ptr, StatusIndication};
 use pfndis::sys::layout_im::BindParameters;
 use pfndis::sys::list::{Chain, List, Maps};
 use pfndis::sys::lock::{Levels, Shares};
 
+use crate::inside::Side;
 use crate::locks::{self, Locks, PROCESSORS};
 use crate::sys as memory;
 
@@ -87,6 +88,8 @@ pub struct World {
     pub contexts: BTreeSet<usize>,
     /// What happened.
     pub events: Vec<Event>,
+    /// Lists that went down or up for good, in order, and by which handle.
+    pub left: Vec<(usize, Handle)>,
     pools: BTreeSet<usize>,
     mdls: BTreeSet<usize>,
     memory: BTreeMap<usize, usize>,
@@ -106,6 +109,7 @@ pub struct World {
     next: usize,
     fail: Option<usize>,
     asked: usize,
+    chosen: Option<fn() -> bool>,
     deeds: Vec<Deed>,
     /// Whether making a list's context fails.
     pub no_context: bool,
@@ -194,7 +198,9 @@ impl Nt {
 
     /// Everything that happened since this was asked last.
     pub fn events(&self) -> Vec<Event> {
-        core::mem::take(&mut self.world().events)
+        let mut world = self.world();
+        world.left.clear();
+        core::mem::take(&mut world.events)
     }
 
     /// The allocation to fail, counted from now; `None` for none.
@@ -210,12 +216,13 @@ impl Nt {
 
     /// Makes a list of frames of one piece each and hands it to the driver.
     pub fn list(&self, whose: Whose, frames: &[Vec<u8>]) -> *mut NetBufferList {
-        let list = memory::empty_list(Handle::NONE);
-        for bytes in frames {
-            let at = memory::memory(bytes.len());
-            memory::copy(bytes, at);
-            memory::add_frame(list, memory::mdl(at, bytes.len() as u32, true), 0, bytes.len() as u32);
-        }
+        let whole: Vec<memory::Frame> = frames.iter().map(|bytes| (bytes.clone(), vec![], 0)).collect();
+        self.cut_list(whose, &whole)
+    }
+
+    /// Likewise, each frame in pieces.
+    pub fn cut_list(&self, whose: Whose, frames: &[memory::Frame]) -> *mut NetBufferList {
+        let list = memory::list_of(frames);
         sys::set_source(list, if whose == Whose::Stack { STACK } else { CARD });
         self.world().lists.insert(list.expose_provenance(), (whose, Place::Driver));
         list
@@ -254,7 +261,18 @@ impl Nt {
         self.world()
     }
 
+    /// Who says of each allocation whether it is granted.
+    pub fn choose(&self, chosen: fn() -> bool) {
+        self.world().chosen = Some(chosen);
+    }
+
     fn allocate(&self) -> Option<MutexGuard<'_, World>> {
+        let chosen = self.world().chosen;
+        let side = Side::driver();
+        if chosen.is_some_and(|granted| !granted()) {
+            return None;
+        }
+        drop(side);
         let mut world = self.world();
         world.asked += 1;
         (world.fail != Some(world.asked)).then_some(world)
@@ -285,6 +303,7 @@ impl Nt {
         for list in lists {
             assert_eq!(memory::source(list), by, "a list names who it leaves by");
             world.moved(list, Place::Driver, to);
+            world.left.push((list.addr(), by));
             let bytes = memory::bytes(list);
             let at = by.0.addr();
             world.events.push(if to == Place::Below { Event::Sent(at, bytes) } else { Event::Indicated(at, bytes) });
@@ -310,22 +329,27 @@ impl Levels for Nt {
 
 impl Shares for Nt {
     fn new_lock(&self) -> Handle {
+        let _side = Side::mock();
         if self.allocate().is_some() { self.shared.make() } else { Handle::NONE }
     }
 
     fn free_lock(&self, lock: Handle) {
+        let _side = Side::mock();
         self.shared.free(lock);
     }
 
     fn share(&self, lock: Handle, _: &mut LockState) {
+        let _side = Side::mock();
         self.acquire_shared(lock, false);
     }
 
     fn take(&self, lock: Handle, _: &mut LockState) {
+        let _side = Side::mock();
         self.acquire_shared(lock, true);
     }
 
     fn give(&self, lock: Handle, _: &mut LockState) {
+        let _side = Side::mock();
         self.shared.release(lock);
         HELD.with(|held| held.set(held.get() - 1));
         locks::leave();
@@ -351,12 +375,17 @@ impl Nt {
 
 impl Maps for Nt {
     fn map(&self, mdl: *mut Mdl) -> *mut u8 {
-        memory::map(mdl)
+        let _side = Side::mock();
+        match self.allocate() {
+            Some(_) => memory::map(mdl),
+            None => core::ptr::null_mut(),
+        }
     }
 }
 
 impl Supplies for Nt {
     fn new_pool(&self, of: Handle) -> Handle {
+        let _side = Side::mock();
         assert_ne!(of, Handle::NONE, "a pool of nobody");
         let Some(mut world) = self.allocate() else { return Handle::NONE };
         let pool = world.number();
@@ -365,10 +394,12 @@ impl Supplies for Nt {
     }
 
     fn free_pool(&self, pool: Handle) {
+        let _side = Side::mock();
         assert!(self.world().pools.remove(&pool.0.addr()), "no such pool");
     }
 
     fn new_list(&self, pool: Handle, mdl: *mut Mdl, offset: u32, length: usize) -> Option<List> {
+        let _side = Side::mock();
         let mut world = self.allocate()?;
         let list = memory::list_with_frame(pool, mdl, offset, length as u32);
         world.lists.insert(list.expose_provenance(), (Whose::Own, Place::Driver));
@@ -376,12 +407,14 @@ impl Supplies for Nt {
     }
 
     fn free_list(&self, list: List) {
+        let _side = Side::mock();
         let list = list.into_raw();
         assert_eq!(self.world().lists.remove(&list.addr()), Some((Whose::Own, Place::Driver)));
         memory::free_list(list, false);
     }
 
     fn new_mdl(&self, _: Handle, at: *mut u8, length: u32) -> *mut Mdl {
+        let _side = Side::mock();
         let Some(mut world) = self.allocate() else { return core::ptr::null_mut() };
         let mdl = memory::mdl(at, length, true);
         world.mdls.insert(mdl.addr());
@@ -389,11 +422,13 @@ impl Supplies for Nt {
     }
 
     fn free_mdl(&self, mdl: *mut Mdl) {
+        let _side = Side::mock();
         assert!(self.world().mdls.remove(&mdl.addr()), "no such piece");
         memory::free_mdl(mdl);
     }
 
     fn new_memory(&self, length: usize) -> *mut u8 {
+        let _side = Side::mock();
         let Some(mut world) = self.allocate() else { return core::ptr::null_mut() };
         let at = memory::memory(length);
         world.memory.insert(at.addr(), length);
@@ -401,25 +436,28 @@ impl Supplies for Nt {
     }
 
     fn free_memory(&self, at: *mut u8, length: usize) {
+        let _side = Side::mock();
         assert_eq!(self.world().memory.remove(&at.addr()), Some(length), "no such memory");
         memory::free_memory(at, length);
     }
 
     fn wake(&self, ms: u64) {
+        let _side = Side::mock();
         self.world().woken = Some(ms);
     }
 
     fn copy_send_info(&self, to: &mut List, from: &List) {
-        for place in 0..24 {
-            to.set_info(place, from.info(place));
-        }
+        let _side = Side::mock();
+        memory::copy_info(to, from, &info::COPIED_OF_SENT);
     }
 
     fn copy_receive_info(&self, to: &mut List, from: &List) {
-        self.copy_send_info(to, from);
+        let _side = Side::mock();
+        memory::copy_info(to, from, &info::COPIED_OF_RECEIVED);
     }
 
     fn clone_oid(&self, by: Handle, request: *mut OidRequest) -> *mut OidRequest {
+        let _side = Side::mock();
         let Some(mut world) = self.allocate() else { return core::ptr::null_mut() };
         assert!(world.open.contains(&by.0.addr()), "a clone for a binding that is not open");
         let clone = memory::clone_request(request);
@@ -428,6 +466,7 @@ impl Supplies for Nt {
     }
 
     fn free_oid(&self, _: Handle, request: *mut OidRequest) {
+        let _side = Side::mock();
         assert!(self.world().clones.remove(&request.addr()), "no such request");
         memory::free_request(request);
     }
@@ -435,6 +474,7 @@ impl Supplies for Nt {
 
 impl Ndis for Nt {
     fn open(&self, adapter: Handle, _: *mut BindParameters, _: Handle, binding: *mut Handle) -> Status {
+        let _side = Side::mock();
         let mut world = self.called("an open");
         let n = world.number();
         assert_ne!(adapter, Handle::NONE);
@@ -446,6 +486,7 @@ impl Ndis for Nt {
     }
 
     fn close(&self, binding: Handle) -> Status {
+        let _side = Side::mock();
         let mut world = self.called("a close");
         assert!(world.open.remove(&binding.0.addr()), "a binding closed twice");
         assert!(world.requests.is_empty(), "closed with requests under way");
@@ -453,15 +494,18 @@ impl Ndis for Nt {
     }
 
     fn bound(&self, bind: Handle, status: Status) {
+        let _side = Side::mock();
         assert_eq!(bind, handle(0xB1D));
         self.called("a bind completed").events.push(Event::Bound(status));
     }
 
     fn unbound(&self, unbind: Handle) {
+        let _side = Side::mock();
         self.called("an unbind completed").events.push(Event::Unbound(unbind.0.addr()));
     }
 
     fn start(&self, binding: Handle, _: Handle, _: Ptr) -> Status {
+        let _side = Side::mock();
         let mut world = self.called("a start");
         assert!(world.open.contains(&binding.0.addr()));
         world.events.push(Event::Asked);
@@ -469,15 +513,18 @@ impl Ndis for Nt {
     }
 
     fn cancel_start(&self, _: Handle) -> Status {
+        let _side = Side::mock();
         self.called("a cancelled start").says.cancel
     }
 
     fn stop(&self, miniport: Handle) {
+        let _side = Side::mock();
         assert_ne!(miniport, Handle::NONE);
         self.called("a stop").events.push(Event::Stopped(miniport.0.addr()));
     }
 
     fn set_attributes(&self, miniport: Handle, attributes: *const Header) -> Status {
+        let _side = Side::mock();
         assert_ne!(miniport, Handle::NONE);
         let mut world = self.called("attributes");
         world.attributes.push(sys::attributes(attributes));
@@ -485,19 +532,23 @@ impl Ndis for Nt {
     }
 
     fn send(&self, binding: Handle, lists: Chain, _: u32, flags: u32) {
+        let _side = Side::mock();
         assert_eq!(flags & 2, 0, "NDIS looped back above already");
         self.out(binding, lists, Place::Below);
     }
 
     fn give_back(&self, _: Handle, lists: Chain, _: u32) {
+        let _side = Side::mock();
         self.home("a return", lists, Whose::Card, |list| Event::Returned(list.addr()));
     }
 
     fn cancel_send(&self, binding: Handle, _: Ptr) {
+        let _side = Side::mock();
         assert!(self.called("a cancel").open.contains(&binding.0.addr()));
     }
 
     fn oid(&self, binding: Handle, request: *mut OidRequest, direct: bool) -> Status {
+        let _side = Side::mock();
         let mut world = self.called("a request");
         assert!(world.open.contains(&binding.0.addr()) && world.clones.contains(&request.addr()));
         if let Some(status) = world.immediate {
@@ -509,19 +560,23 @@ impl Ndis for Nt {
     }
 
     fn cancel_oid(&self, binding: Handle, _: Ptr, _: bool) {
+        let _side = Side::mock();
         assert!(self.called("a cancel").open.contains(&binding.0.addr()));
     }
 
     fn send_complete(&self, _: Handle, lists: Chain, _: u32) {
+        let _side = Side::mock();
         self.home("a completion", lists, Whose::Stack, |list| Event::Completed(list.addr(), memory::status(list)));
     }
 
     fn indicate(&self, miniport: Handle, lists: Chain, _: u32, flags: u32) {
+        let _side = Side::mock();
         assert_eq!(flags & 2, 0, "lent lists are not indicated for good");
         self.out(miniport, lists, Place::Above);
     }
 
     fn indicate_lent(&self, miniport: Handle, first: &List, count: u32, _: u32, flags: u32) {
+        let _side = Side::mock();
         assert_eq!((flags & 2, count), (2, 1));
         let mut world = self.called("an indication");
         assert!(world.indicates.contains(&miniport.0.addr()), "{miniport:?} is paused");
@@ -531,22 +586,26 @@ impl Ndis for Nt {
     }
 
     fn oid_complete(&self, _: Handle, request: *mut OidRequest, status: Status, _: bool) {
+        let _side = Side::mock();
         self.called("an answer").events.push(Event::Answered(request.addr(), status));
     }
 
     fn status(&self, miniport: Handle, status: *mut StatusIndication) {
+        let _side = Side::mock();
         let (source, code, connect) = sys::said(status);
         assert_eq!(source, miniport);
         self.called("a status").events.push(Event::Said(code, connect));
     }
 
     fn pause_complete(&self, miniport: Handle) {
+        let _side = Side::mock();
         let mut world = self.called("the end of a pause");
         assert!(world.indicates.remove(&miniport.0.addr()), "paused twice");
         world.events.push(Event::Paused);
     }
 
     fn new_context(&self, list: &mut List) -> bool {
+        let _side = Side::mock();
         let Some(mut world) = self.allocate().filter(|w| !w.no_context) else { return false };
         assert!(world.contexts.insert(list.as_ptr().addr()), "a second context");
         sys::push_context(list.as_ptr());
@@ -554,11 +613,13 @@ impl Ndis for Nt {
     }
 
     fn free_context(&self, list: &mut List) {
+        let _side = Side::mock();
         assert!(self.world().contexts.remove(&list.as_ptr().addr()), "no context");
         sys::pop_context(list.as_ptr());
     }
 
     fn sleep(&self) {
+        let _side = Side::mock();
         let deeds = core::mem::take(&mut self.called("a wait").deeds);
         if deeds.is_empty() {
             std::thread::yield_now();

@@ -78,7 +78,9 @@ pub mod info {
     pub const VLAN: usize = 4;
     /// `NetBufferListCancelId`.
     pub const CANCEL_ID: usize = 5;
-    /// `NetBufferListFrameType`.
+    /// `MediaSpecificInformation`: an address.
+    pub const MEDIA: usize = 6;
+    /// `NetBufferListFrameType` of a receive, `NetBufferListProtocolId` of a send.
     pub const FRAME_TYPE: usize = 7;
     /// `NetBufferListHashValue`.
     pub const HASH_VALUE: usize = 8;
@@ -88,6 +90,12 @@ pub mod info {
     pub const COALESCE_OR_USO: usize = 0x16;
     /// `UdpRecvSegCoalesceOffloadInfo` of a receive.
     pub const UDP_COALESCE: usize = 0x11;
+    /// `RscTcpTimestampDelta` of a receive, `TcpSendOffloadsSupplementalNetBufferListInfo` of a send.
+    pub const DELTA_OR_SUPPLEMENT: usize = 0x17;
+    /// Places `NdisCopySendNetBufferListInfo` is documented to copy.
+    pub const COPIED_OF_SENT: [usize; 10] = [0, 1, 2, 4, 5, 6, 7, 0xB, 0xC, 0xE];
+    /// Places `NdisCopyReceiveNetBufferListInfo` is documented to copy.
+    pub const COPIED_OF_RECEIVED: [usize; 11] = [0, 1, 2, 4, 6, 7, 8, 9, 0xB, 0xC, 0xE];
     /// Places that NDIS 6.30 has: none behind these are touched.
     pub const COUNT: usize = 24;
 }
