@@ -5,7 +5,7 @@ use crate::engine::cx::seconds;
 use crate::host::Host;
 use crate::rule::Limits;
 use crate::state::key::KeySide;
-use crate::state::record::{State, StateExt};
+use crate::state::record::{NONE, State, StateExt};
 use crate::state::srcnode::SrcNode;
 use crate::state::table::Attach;
 
@@ -46,17 +46,35 @@ impl Engine {
 
     /// Removes every source node for which `f` says so, taking it from its states; gives their number.
     pub fn kill_sources(&mut self, mut f: impl FnMut(&SrcNode) -> bool) -> u32 {
-        let mut killed = 0_u32;
+        let (mut killed, mut held) = (0_u32, false);
         for id in 0..self.nodes.places() {
-            // One that was killed and waits for its states is nobody's any more.
-            if self.nodes.get(id).is_some_and(|n| !n.orphan && f(n)) {
-                if let Some(key) = self.nodes.orphan(id) {
-                    self.rules.unpin_node(key.rule);
-                }
-                killed = killed.saturating_add(1);
+            // One whose address has left its pool and that waits for its states is nobody's any more.
+            let Some(n) = self.nodes.get(id).filter(|n| !n.orphan && f(n)) else { continue };
+            held |= n.states > 0;
+            if let Some(key) = self.nodes.orphan(id) {
+                self.rules.unpin_node(key.rule);
             }
+            killed = killed.saturating_add(1);
+        }
+        if held {
+            self.forget_orphans();
         }
         killed
+    }
+
+    /// States forget source nodes that are found no more (`pf_state_rm_src_node`).
+    fn forget_orphans(&mut self) {
+        let mut at = self.table.first();
+        for _ in 0..self.table.len() {
+            let Some(ext) = self.table.get(at).map(|s| s.ext) else { break };
+            let nodes = self.table.exts.get_mut(ext).into_iter().flat_map(|e| &mut e.src_nodes);
+            for id in nodes {
+                if self.nodes.let_go(*id) {
+                    *id = NONE;
+                }
+            }
+            at = self.table.next(at);
+        }
     }
 
     /// Takes a state in. `false` when there is no room, or another state holds one of its keys.

@@ -205,10 +205,14 @@ impl Engine {
         state.created = cx.now;
         state.kif = if rule.flags.has(RuleFlags::IF_BOUND) { cx.pd.iface } else { FLOATING };
         self.open_peers(cx, &rule, &mut state)?;
+        // Counted from here on; as in pf, not uncounted when nothing comes of the state.
+        if super::purge::half_open(&state) {
+            self.half_open = self.half_open.saturating_add(1);
+        }
         let mut ext = self.ext_of(cx, m, &rule, &stack)?;
         let scrubbed = cx.pd.proto == proto::TCP && state.flags.has(StateFlags::SCRUB_TCP);
         let needed = scrubbed || ext.is_needed(&wire, &stack, &rule);
-        let (half_open, translated) = (super::purge::half_open(&state), state.translated());
+        let translated = state.translated();
         let slot = self.table.take(state, needed.then_some(ext.0));
         let slot = match slot {
             Some(s) => s,
@@ -217,9 +221,6 @@ impl Engine {
                 return Err(Some(DropReason::Memory));
             }
         };
-        if half_open {
-            self.half_open = self.half_open.saturating_add(1);
-        }
         if let Err(reason) = self.scrub_first(cx, slot) {
             self.abandon(slot, cx.now);
             return Err(reason);
@@ -354,9 +355,6 @@ impl Engine {
     /// Gives up a state that was not inserted.
     fn abandon(&mut self, slot: u32, now: u32) {
         let Some(s) = self.table.get(slot).cloned() else { return };
-        if super::purge::half_open(&s) {
-            self.half_open = self.half_open.saturating_sub(1);
-        }
         let linger = self.base_timeout(s.rule, Timeout::SrcTrack);
         if let Some(e) = self.table.ext(&s) {
             for id in e.src_nodes {

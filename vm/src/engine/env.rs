@@ -63,7 +63,7 @@ impl<H: Host> nat::Tables for Env<'_, H> {
     }
 
     fn entry(&self, table: TableId, af: Af, index: u32) -> Option<Entry> {
-        self.tables.all.nth(self.tables.slot(self.unit, table)?, af, index).map(entry_of)
+        self.tables.all.nth_positive(self.tables.slot(self.unit, table)?, af, index).map(entry_of)
     }
 
     fn longest(&self, table: TableId, af: Af, addr: &Addr) -> Option<Entry> {

@@ -67,8 +67,8 @@ impl Engine {
         let mut found = self.icmp_find(cx, q, false);
         let v6 = cx.pd.af == Af::Inet6;
         if matches!(found, Found::No | Found::Wrong(_)) && v6 && q.map.dir == Direction::Out {
-            let icmp = cx.pd.icmp().map(|i| i.kind);
-            if q.quoted || !matches!(icmp, Some(135 | 136)) {
+            // Neighbours are not asked for among many.
+            if q.map.kind != 135 {
                 if let Found::Wrong(s) = found {
                     cx.state = Some(s);
                 }

@@ -64,7 +64,7 @@ impl Engine {
         let id = self.table.ext(&state).map_or(NONE, |e| e.src_nodes.first().copied().unwrap_or(NONE));
         let Some(entry) = self.rules.get(state.rule) else { return true };
         let (rule, overload) = (entry.rule, entry.overload);
-        let Some(node) = self.nodes.get_mut(id) else { return true };
+        let Some(node) = self.nodes.get_mut(id).filter(|n| !n.orphan) else { return true };
         node.conn = node.conn.saturating_add(1);
         node.rate.add(now);
         let (conn, fast, source) = (node.conn, node.rate.exceeded(), node.key);

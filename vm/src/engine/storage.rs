@@ -10,11 +10,16 @@ use crate::state::pool::OutOfMemory;
 
 /// Bytes of fragments kept at most.
 const FRAG_BYTES: u32 = 16 << 20;
+/// Bytes there is always room for: a few of the longest fragments.
+const FEW_BYTES: u32 = 256 << 10;
 
 /// Bytes of their contents that go with so many fragments.
 pub(super) const fn frag_bytes(frags: u32) -> u32 {
-    let bytes = frags.saturating_mul(2048);
-    if bytes < FRAG_BYTES { bytes } else { FRAG_BYTES }
+    match frags.saturating_mul(2048) {
+        ..FEW_BYTES => FEW_BYTES,
+        bytes @ FEW_BYTES..FRAG_BYTES => bytes,
+        _ => FRAG_BYTES,
+    }
 }
 
 impl Engine {

@@ -64,6 +64,7 @@ impl Engine {
         }
         let mut m = Matched::NOTHING;
         let evaluated = self.match_rules(cx, &mut m);
+        self.count_logged(&m, evaluated);
         cx.rule = m.rule.map_or_else(|| self.rules.default_place(), |r| self.rules.place(r));
         cx.anchor = m.anchor.map(|a| self.rules.place(a));
         if let Err(reason) = evaluated {
@@ -99,6 +100,19 @@ impl Engine {
             return Action::Drop;
         }
         self.pass(cx, &rule, &actions, &m, map.as_ref())
+    }
+
+    /// Each `match` rule that logs counts the reason it logs (`pf_match_rule`); not one whose translation failed.
+    fn count_logged(&mut self, m: &Matched, evaluated: Result<(), Option<DropReason>>) {
+        let spoke = match evaluated {
+            Err(Some(DropReason::Translate)) => m.count.saturating_sub(1),
+            _ => m.count,
+        };
+        for place in m.hits.iter().take(spoke) {
+            if self.rules.get(*place).is_some_and(|e| e.rule.log != LogFlags(0)) {
+                self.counters.reason(DropReason::Match);
+            }
+        }
     }
 
     /// A rule lets the packet pass: tag, options, limits, state, translation.
@@ -282,9 +296,8 @@ impl Engine {
     #[inline(never)]
     fn rewrite_first<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>, map: Option<&IcmpMap>) -> Action {
         let Some(slot) = cx.state else { return Action::Drop };
-        if !self.table.get(slot).is_some_and(|s| s.translated()) {
-            return Action::Pass;
-        }
+        let Some(state) = self.table.get(slot).filter(|s| s.translated()) else { return Action::Pass };
+        let modulated = cx.pd.proto == proto::TCP && state.src().seqdiff != 0;
         let side = match cx.pd.dir {
             Direction::In => KeySide::Stack,
             Direction::Out => KeySide::Wire,
@@ -298,7 +311,8 @@ impl Engine {
         match rewrite::first(cx.pkt, cx.meta, cx.pd, &to, icmp) {
             Ok(done) => {
                 cx.redirected |= done.destination;
-                if changes && done.rewritten { Action::AfTo } else { Action::Pass }
+                // Where nothing at all was rewritten pf sends the packet on as it is.
+                if changes && (done.rewritten || modulated) { Action::AfTo } else { Action::Pass }
             }
             Err(_) => self.refuse(cx, DropReason::Memory),
         }

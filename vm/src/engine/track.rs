@@ -300,7 +300,7 @@ impl Engine {
     /// Whether a state holds source nodes.
     fn has_nodes(&self, slot: u32) -> bool {
         let ext = self.table.get(slot).and_then(|s| self.table.ext(s));
-        ext.is_some_and(|e| e.src_nodes.iter().any(|n| *n != crate::state::record::NONE))
+        ext.is_some_and(|e| e.src_nodes.iter().any(|n| self.nodes.get(*n).is_some_and(|n| !n.orphan)))
     }
 
     fn track_full<H: Host>(

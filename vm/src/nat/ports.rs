@@ -101,9 +101,8 @@ pub fn source<E: Env + ?Sized>(
         if !more || left == 0 {
             return None;
         }
-        let again = pool::map(env, pool, st, &req, Some(&mut first))?;
-        pool::release(env, pool, pd.naf, &chosen);
-        chosen = again;
+        // What `least-states` has counted for the address given up stays counted, as in pf.
+        chosen = pool::map(env, pool, st, &req, Some(&mut first))?;
         if addr::equal(pd.naf, &first, &chosen) {
             return None;
         }

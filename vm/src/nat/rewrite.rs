@@ -391,6 +391,8 @@ pub fn known(pkt: &mut Packet<'_>, meta: &PktMeta, pd: &mut PacketDesc, to: &Tar
 /// Rewrites an ICMP or ICMPv6 query or answer of a known state (`pf_test_state_icmp`): `id` is the identifier of the
 /// state's other key. `Ok(None)`: the message has no counterpart in the other family, the packet is dropped.
 ///
+/// The destination never counts as changed here: pf asks after it has written it.
+///
 /// # Errors
 /// [`OutOfWindow`].
 pub fn icmp_query(
@@ -401,7 +403,7 @@ pub fn icmp_query(
     id: u16,
 ) -> Result<Option<Done>, OutOfWindow> {
     let change = pd.af != pd.naf;
-    let done = Done { rewritten: true, destination: !change && !addr::equal(pd.af, &pd.dst, &to.dst) };
+    let done = Done { rewritten: true, destination: false };
     let mut e = Edit::new(pkt, meta, pd);
     if change {
         if !icmp_af::translate(&mut e, at(pd.off), pd.naf) {

@@ -241,6 +241,9 @@ fn modulate(
         if stamp.echo != 0 && stamps(dst) {
             stamp.echo = stamp.echo.wrapping_sub(dst.ts_mod);
             patch.u32(base.saturating_add(echo_at), stamp.echo, echo_at % 2 == 0)?;
+        } else {
+            // pf brings an echo into its own byte order only to modulate it; another is remembered as it was sent.
+            stamp.echo = stamp.echo.swap_bytes();
         }
         found = Some(stamp);
     }

@@ -271,8 +271,19 @@ impl SrcNodes {
             return None;
         }
         self.unlink(id);
+        self.removals = self.removals.wrapping_add(1);
         self.nodes.get_mut(id)?.orphan = true;
         Some(n.key)
+    }
+
+    /// A state lets go of a node that is found no more. Whether it was one.
+    pub fn let_go(&mut self, id: u32) -> bool {
+        let Some(n) = self.nodes.get_mut(id).filter(|n| n.orphan) else { return false };
+        n.states = n.states.saturating_sub(1);
+        if n.states == 0 {
+            self.remove(id);
+        }
+        true
     }
 
     /// Removes a node nobody refers to. Gives its name, unless it was an orphan.
@@ -280,9 +291,9 @@ impl SrcNodes {
         let n = *self.nodes.get(id)?;
         if !n.orphan {
             self.unlink(id);
+            self.removals = self.removals.wrapping_add(1);
         }
         self.nodes.give(id)?;
-        self.removals = self.removals.wrapping_add(1);
         (!n.orphan).then_some(n.key)
     }
 

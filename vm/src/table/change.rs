@@ -126,8 +126,10 @@ impl Tables {
             // What was there keeps its weight, as in pf.
             node.flags |= flag::MARK;
             reweigh |= before.is_some();
-            let Some(table) = self.table_mut(slot) else { continue };
             if flipped {
+                // Its counters begin anew, as in pf.
+                self.zero_at(at);
+                let Some(table) = self.table_mut(slot) else { continue };
                 let n = table.negated;
                 table.negated = if entry.not { n.saturating_add(1) } else { n.saturating_sub(1) };
             }

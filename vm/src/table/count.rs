@@ -102,11 +102,11 @@ impl Tables {
         at.is_some()
     }
 
-    fn zero_at(&mut self, at: Option<Link>) {
+    pub(super) fn zero_at(&mut self, at: Option<Link>) {
         let counters = at.and_then(|at| self.arena.get_mut(at)).map(|node| {
-            let old = node.counters;
-            node.counters = u32::MAX;
-            old
+            // The states of a pool are counted among them (`pfr_clstats_kentries`).
+            node.states = 0;
+            core::mem::replace(&mut node.counters, u32::MAX)
         });
         if let Some(old) = counters {
             self.free_counter(old);

@@ -83,3 +83,13 @@ pub(super) fn compile(
     }
     Ok(out)
 }
+
+/// The program of no rules, and of no options either.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn nothing() -> Result<Program, String> {
+    let bytes = pfvm::image::empty("").map_err(|e| e.to_string())?;
+    let image = Image::parse(&bytes).map_err(|e| e.to_string())?;
+    Program::verify(&image, BUDGET).map_err(|e| e.to_string())
+}

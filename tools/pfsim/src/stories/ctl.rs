@@ -164,6 +164,9 @@ impl Player<'_> {
                 tables.all.clear(slot);
                 tables.kill(slot);
             }
+            "zero" if !entries.is_empty() => entries.iter().for_each(|e| {
+                tables.all.zero_entry(slot, e.af, &e.addr, e.prefix);
+            }),
             "zero" => tables.all.zero(slot, true),
             "expire" => self.expire(slot, addrs),
             "show" => return Some(self.show(slot)),
@@ -209,7 +212,7 @@ impl Player<'_> {
             "Sources" => {
                 self.world.engine.kill_sources(|_| true);
             }
-            "rules" => self.load_main(""),
+            "rules" => self.load_nothing(),
             "info" => {
                 self.world.engine.counters.clear();
                 self.world.engine.clear_counters();

@@ -15,7 +15,7 @@ use pfvm::verify::Program;
 use serde_json::{Value, json};
 
 use super::adapt::Memory;
-use super::build::{compile, facts};
+use super::build::{compile, facts, nothing};
 use super::compare::{self, Fuzzy};
 use super::fields::unhex;
 use super::model::{Step, Story};
@@ -187,6 +187,13 @@ impl<'s> Player<'s> {
     pub(super) fn load_main(&mut self, text: &str) {
         if let Ok(p) = compile(text, "", &self.facts, self.prints) {
             let _ = self.install(p);
+        }
+    }
+
+    /// Puts no rules in the place of the main ruleset; its options stay.
+    pub(super) fn load_nothing(&mut self) {
+        if let Ok(p) = nothing() {
+            let _ = self.install(vec![(String::new(), p)]);
         }
     }
 
