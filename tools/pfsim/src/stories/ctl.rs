@@ -29,6 +29,8 @@ const SPOKEN: &[&str] = &[
     "-F Sources",
     "-F rules",
     "-F info",
+    "-F Tables",
+    "-F all",
     "-i * -F states",
     "-a * -F rules",
     "-k label -k *",
@@ -217,7 +219,20 @@ impl Player<'_> {
                 self.world.engine.counters.clear();
                 self.world.engine.clear_counters();
             }
+            "Tables" => self.clear_tables(),
+            "all" => ["rules", "Tables", "states", "Sources", "info"].iter().for_each(|w| self.flush(w, iface)),
             _ => {}
+        }
+    }
+
+    /// Deletes the tables of the main ruleset.
+    fn clear_tables(&mut self) {
+        let tables = &mut self.world.engine.tables;
+        let names = tables.names().iter().filter(|n| !n.dynamic && n.path.is_empty());
+        let slots: Vec<_> = names.map(|n| n.slot).collect();
+        for slot in slots {
+            tables.all.clear(slot);
+            tables.kill(slot);
         }
     }
 
