@@ -15,7 +15,7 @@ use pfvm::rule::{Af, Direction};
 
 use super::prefix::Wine;
 use crate::windows;
-use crate::windows::run::{Failure, read, run, write};
+use crate::windows::run::{Failure, read, write};
 
 /// The mock's code: any will do.
 const ORDER: u32 = 0x0012_E00C;
@@ -264,7 +264,7 @@ fn sddl_sum() -> u32 {
 fn fed(wine: &Wine, feed: &Path, folder: &Path, script: &Script) -> Result<Vec<(u32, Vec<u8>)>, Failure> {
     let (requests, replies) = (folder.join("requests.bin"), folder.join("answers.bin"));
     write(&requests, &script.0)?;
-    run(wine.command(&feed.display().to_string()).arg(&requests).arg(&replies))?;
+    wine.done(wine.command(&feed.display().to_string()).arg(&requests).arg(&replies))?;
     Ok(answers(&read(&replies)?))
 }
 

@@ -1,10 +1,11 @@
 //! A prefix of Wine: the driver, the mock and the commands in it.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::windows::commands::{NOTIFY, PACKAGES};
-use crate::windows::run::{Failure, output, read, run, write};
+use crate::windows::run::{Failure, read, run, words, write};
 use crate::windows::{COMMANDS, IMAGES, out, root};
 
 /// A Wine with the driver in it.
@@ -40,14 +41,21 @@ impl Wine {
         // One that was left over knows nothing of the new files.
         let _gone = wine.server().arg("-k").status();
         run(wine.server().arg("-p"))?;
+        // The first program brings Wine's own along, which write to its standard error for as long as they live.
+        run(wine.command("cmd").args(["/c", "exit"]).stdout(Stdio::null()).stderr(fresh(&wine.own())?))?;
         Ok(wine)
+    }
+
+    /// Where what Wine's own programs say is written: services, and the process drivers run in.
+    fn own(&self) -> PathBuf {
+        self.prefix.join("../wine.txt")
     }
 
     fn environment<'c>(&self, command: &'c mut Command) -> &'c mut Command {
         command
             .env("WINEPREFIX", &self.prefix)
             .env("WINEDLLOVERRIDES", "ndis.sys=n")
-            .env("WINEDEBUG", std::env::var("WINEDEBUG").unwrap_or_else(|_| "-all".to_owned()))
+            .env("WINEDEBUG", std::env::var("WINEDEBUG").unwrap_or_else(|_| "fixme-all".to_owned()))
             .env_remove("DISPLAY")
             .env_remove("LD_LIBRARY_PATH")
     }
@@ -66,39 +74,64 @@ impl Wine {
         command
     }
 
-    /// One of the commands: what it writes to standard output. Standard error is shown.
+    /// Runs a program and gives what it writes to standard output.
     ///
     /// # Errors
-    /// It ends with something else than 0.
+    /// It ends with something else than 0: with all that it wrote, Wine's words among them, and what Wine's own programs
+    /// said meanwhile.
+    pub(super) fn done(&self, command: &mut Command) -> Result<String, Failure> {
+        // A file, since what Wine starts besides keeps it open.
+        let path = self.prefix.join("../stderr.txt");
+        let before = read(&self.own())?.len();
+        let out = command.stderr(fresh(&path)?).output().map_err(|error| format!("{command:?}: {error}"))?;
+        let out = std::process::Output { stderr: read(&path)?, ..out };
+        words(command, &out).map_err(|why| {
+            let own = read(&self.own()).unwrap_or_default();
+            match String::from_utf8_lossy(own.get(before..).unwrap_or_default()).trim_end() {
+                "" => why,
+                said => format!("{why}\nWine meanwhile:\n{said}"),
+            }
+        })
+    }
+
+    /// One of the commands: what it writes to standard output.
+    ///
+    /// # Errors
+    /// As [`Self::done`].
     pub(super) fn ours(&self, name: &str, arguments: &[&str]) -> Result<String, Failure> {
-        output(self.command(&format!("C:\\{name}.exe")).args(arguments))
+        self.done(self.command(&format!("C:\\{name}.exe")).args(arguments))
     }
 
     /// The notify object of the intermediate driver, asked by a program that takes Windows's place: what that says.
     ///
     /// # Errors
-    /// It ends with something else than 0.
+    /// As [`Self::done`].
     pub(super) fn notify(&self) -> Result<String, Failure> {
         let [_, program] = NOTIFY;
-        Ok(output(self.command(&format!("C:\\{program}")).current_dir(self.prefix.join("drive_c")))?
-            .trim_end()
-            .to_owned())
+        let said = self.done(self.command(&format!("C:\\{program}")).current_dir(self.prefix.join("drive_c")))?;
+        Ok(said.trim_end().to_owned())
     }
 
     /// `reg`, which changes the registry.
     pub(super) fn reg(&self, arguments: &[&str]) -> Result<(), Failure> {
-        output(self.command("reg").args(arguments)).map(drop)
+        self.done(self.command("reg").args(arguments)).map(drop)
     }
 
     /// `sc`, which says what it did on standard output.
     pub(super) fn sc(&self, arguments: &[&str]) -> Result<String, Failure> {
-        output(self.command("sc").args(arguments))
+        self.done(self.command("sc").args(arguments))
     }
 }
 
 /// A path as programs under Wine have it.
 pub(super) fn drive(path: &Path) -> String {
     format!("Z:{}", path.display()).replace('/', "\\")
+}
+
+/// An empty file, another than the one of this name before: who has that open may write to it.
+fn fresh(path: &Path) -> Result<File, Failure> {
+    let _none = std::fs::remove_file(path);
+    File::create(path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 /// Builds the library Wine lacks and gives its path.

@@ -28,7 +28,8 @@ pub(super) fn prove(bench: &Bench, driver: &str) -> Result<String, Failure> {
         let said = first.wait_with_output().map_err(|error| error.to_string())?;
         let lines = String::from_utf8_lossy(&said.stdout).lines().count();
         if lines != 3 || !said.status.success() {
-            return Err(format!("a reader of three records wrote {lines} lines ({})", said.status));
+            let wrote = String::from_utf8_lossy(&said.stdout);
+            return Err(format!("a reader of three records wrote {lines} lines ({}):\n{wrote}", said.status));
         }
         let mut second = reader("1000000")?;
         std::thread::sleep(COMES);

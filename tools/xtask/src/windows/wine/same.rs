@@ -111,7 +111,7 @@ pub(super) fn prove(wine: &Wine, folder: &Path) -> Result<String, Failure> {
     }
     let line = "build examples/gateway.conf --host-facts examples/gateway.toml --target windows -o";
     let to = |path: &str| [line.split(' ').map(str::to_owned).collect(), vec![path.to_owned()]].concat();
-    run(wine.command("C:\\pfc.exe").args(to("C:\\gateway.pfbin")).current_dir(root()).stderr(Stdio::null()))?;
+    wine.done(wine.command("C:\\pfc.exe").args(to("C:\\gateway.pfbin")).current_dir(root()))?;
     let arguments = to(&here_made.display().to_string());
     here("pfc", &arguments.iter().map(String::as_str).collect::<Vec<_>>(), None)?;
     if read(&there)? != read(&here_made)? {
