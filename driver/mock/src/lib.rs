@@ -2,7 +2,8 @@
 //!
 //! Holds [`world::Mock`] (the functions of NDIS and NT the filter asks for, and an account of everything it has been
 //! given), [`stack`] (the orders NDIS gives a driver: attach to detach, frames, requests, events), [`script`] (a judge whose
-//! verdicts a test knows), [`locks`] (processors and reader-writer locks), [`numbers`] and [`sys`] (buffer lists in real memory, cut into pieces as the test likes). The
+//! verdicts a test knows), [`locks`] (processors and reader-writer locks), [`numbers`] and [`sys`] (buffer lists in real
+//! memory, cut into pieces as the test likes); for benchmarks [`plain`], the same functions without an account. The
 //! image that Wine loads as ndis.sys lies in `pe/`.
 //!
 //! **Invariant:** a buffer list is in one place: with the filter, below it, above it, or at home. Whatever the filter does
@@ -13,6 +14,7 @@ pub mod im;
 pub mod inside;
 pub mod locks;
 pub mod numbers;
+pub mod plain;
 pub mod script;
 pub mod stack;
 pub mod sys;

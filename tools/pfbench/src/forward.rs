@@ -43,7 +43,8 @@ impl Mode {
         }
     }
 
-    fn text(self, n: u32) -> String {
+    /// Its rules.
+    pub(crate) fn text(self, n: u32) -> String {
         let states = format!("set limit states {}\n", n.saturating_add(16));
         match self {
             Self::State | Self::Newconn => states + "pass out quick keep state\nblock all\n",
@@ -123,7 +124,7 @@ impl Box {
 }
 
 /// The reply of a handshake, to where the flow now comes from.
-fn known_reply(known: &Flow, flow: &Flow, slot: &Slot, len: usize) -> Slot {
+pub(crate) fn known_reply(known: &Flow, flow: &Flow, slot: &Slot, len: usize) -> Slot {
     if known.src == flow.src {
         return *slot;
     }

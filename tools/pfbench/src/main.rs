@@ -3,6 +3,7 @@
 mod classbench;
 mod classify;
 mod clock;
+mod driver;
 mod filter;
 mod forward;
 mod load;
@@ -69,6 +70,15 @@ enum Mode {
     State(Cell),
     /// The engine on packets of known states that are translated.
     Nat(Cell),
+    /// The driver on received frames of known states: its handlers over a mock of NDIS.
+    Driver {
+        /// What to measure.
+        #[command(flatten)]
+        cell: Cell,
+        /// With translation: each frame is copied.
+        #[arg(long)]
+        nat: bool,
+    },
     /// The engine on first packets, into an empty table.
     Newconn {
         /// What to measure.
@@ -112,7 +122,7 @@ struct Cell {
     /// Passes; the median counts.
     #[arg(default_value_t = 7)]
     passes: usize,
-    /// Threads that share the engine (of `state` and `nat`).
+    /// Threads that share the engine or the driver (of `state`, `nat` and `driver`).
     #[arg(long, default_value_t = 1)]
     threads: u32,
 }
@@ -137,6 +147,10 @@ fn main() -> std::process::ExitCode {
         Mode::Load { file, n, passes } => load::load(file.as_deref(), n, passes),
         Mode::State(cell) => engine(forward::Mode::State, &cell),
         Mode::Nat(cell) => engine(forward::Mode::Nat, &cell),
+        Mode::Driver { cell, nat } => {
+            let mode = if nat { forward::Mode::Nat } else { forward::Mode::State };
+            driver::run(mode, cell.proto, cell.n.max(cell.threads), cell.passes, cell.threads)
+        }
         Mode::Newconn { cell, nat: false } => engine(forward::Mode::Newconn, &cell),
         Mode::Newconn { cell, nat: true } => engine(forward::Mode::NewconnNat, &cell),
         Mode::Rules { cell, alone: false } => engine(forward::Mode::Rules, &cell),
