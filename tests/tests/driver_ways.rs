@@ -3,6 +3,7 @@
 use ndismock::world::Event;
 use pfndis::frames::Supply;
 use pfndis::gateway::Boot;
+use pfvm::packet::DropReason;
 use tests::desk::{image, tcp, udp, v4};
 use tests::ndis::{Driven, Host, ether};
 
@@ -60,6 +61,22 @@ fn what_waits_in_vain_goes() {
     assert_eq!(tick(&mut host, 1000).len(), 1, "it is asked for again");
     assert!(tick(&mut host, 2000).is_empty());
     assert!(sent(&host.comes(0, &reply(), false)).is_empty());
+    host.settle();
+    host.end();
+}
+
+#[test]
+fn what_finds_no_place_to_wait_is_counted_as_memory() {
+    let mut host = host("pass out on em0 inet proto udp no state set delay 100\n");
+    for port in 4000..4035 {
+        host.goes(0, &ether(NEXT, &udp(v4(192, 0, 2, 1), port, v4(198, 51, 100, 7), 53)), vec![]);
+    }
+    host.stack.driver.tick();
+    let counted = |host: &Host| {
+        host.stack.driver.gathered(|gateway| gateway.filter.engine.counters.of_reason(DropReason::Memory))
+    };
+    // Half of the copies may wait.
+    assert_eq!(counted(&host), 3);
     host.settle();
     host.end();
 }

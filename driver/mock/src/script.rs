@@ -22,6 +22,8 @@ pub struct Script {
     pub now: u64,
     /// Frames that may wait at once, where not any number may.
     pub may_wait: Option<u32>,
+    /// Frames that were to go on and could not.
+    pub short: u32,
 }
 
 /// On as it is.
@@ -102,6 +104,10 @@ impl Judge for Script {
 
     fn gather(&mut self, local: &mut usize) {
         self.shared += std::mem::take(local);
+    }
+
+    fn short(&mut self, frames: u32) {
+        self.short += frames;
     }
 
     fn now_ms(&self) -> u64 {

@@ -453,6 +453,7 @@ fn no_more_wait_than_may() {
     assert_eq!((send(4), a.get().frames_in()), (1, (61, 8)));
     assert_eq!(marks(&pass(&driver, 5), true, handle(0xa0)), [0, 1, 2]);
     assert_eq!(send(3), 0, "those that left make room");
+    assert_eq!(driver.gathered(|judge| judge.short), 9, "each that could not wait is counted");
     end(driver, &[a, b]);
 }
 

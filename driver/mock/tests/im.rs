@@ -81,6 +81,8 @@ impl Judge for Script {
 
     fn gather(&mut self, (): &mut ()) {}
 
+    fn short(&mut self, _: u32) {}
+
     fn tick<S: Sink>(&mut self, sink: &mut S) {
         for frame in self.made.drain(..) {
             sink.frame(Exit::Wire(PortId(0)), &[&frame], &Offload::default(), Af::Inet);

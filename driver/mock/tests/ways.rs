@@ -70,6 +70,8 @@ impl Judge for Meeting {
 
     fn gather(&mut self, (): &mut ()) {}
 
+    fn short(&mut self, _: u32) {}
+
     fn attach(&mut self, adapter: &Adapter) -> Option<PortId> {
         Some(PortId(adapter.if_index as u16))
     }

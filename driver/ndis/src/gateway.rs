@@ -18,6 +18,7 @@ use pfdriver::filter::Filter;
 use pfdriver::lock::Lock;
 use pfdriver::platform::Platform;
 use pfvm::engine::{Engine, default_options};
+use pfvm::packet::DropReason;
 use pfvm::rule::{Addr, Limits};
 use pfvm::state::pool::{OutOfMemory, filled};
 
@@ -119,6 +120,10 @@ impl<P: Platform + Send + Sync> Judge for Gateway<P> {
 
     fn gather(&mut self, local: &mut Local) {
         self.edge.gather(local);
+    }
+
+    fn short(&mut self, frames: u32) {
+        (0..frames).for_each(|_| self.filter.engine.counters.reason(DropReason::Memory));
     }
 
     fn attach(&mut self, adapter: &Adapter) -> Option<PortId> {

@@ -36,6 +36,8 @@ pub trait Judge: Send + Sync {
     fn tell(&self, local: &mut Self::Local);
     /// Takes over the rest.
     fn gather(&mut self, local: &mut Self::Local);
+    /// So many frames were to go on and could not: no copy was free, or as many waited for their time as may.
+    fn short(&mut self, frames: u32);
 
     /// A module is attached: the port it is from now on. `None` when there is no room for another.
     fn attach(&mut self, adapter: &Adapter) -> Option<PortId>;

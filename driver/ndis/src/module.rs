@@ -23,7 +23,7 @@ use crate::sys::code::{
 };
 use crate::sys::layout::{Handle, OidRequest, Ptr, StatusIndication};
 use crate::sys::list::{Chain, List};
-use crate::sys::lock::{Locked, Shared};
+use crate::sys::lock::{Locals, Locked, Shared};
 use crate::sys::modules::{Owned, Ref};
 use crate::sys::slots;
 
@@ -59,6 +59,8 @@ pub struct Driver<O: Os + 'static, J: Judge + 'static> {
     supply: Supply,
     /// Frames that wait for their time, of all modules.
     waiting: AtomicU32,
+    /// Frames that were to go on and could not, not yet told to the judge.
+    short: AtomicU32,
     /// When the first of them is due, `u64::MAX` when nobody asked to be woken.
     due: Locked<u64>,
 }
@@ -84,15 +86,26 @@ impl<O: Os, J: Judge> Driver<O, J> {
         let core = Core { judge, bench: Bench::new()?, modules: [const { None }; MODULES] };
         let local = |core: &Core<O, J>| Some(Local { judge: core.judge.local()?, bench: Bench::small()? });
         let core = Shared::new(&os, core, local)?;
-        Some(Self { os, core, supply, waiting: AtomicU32::new(0), due: Locked::new(u64::MAX) })
+        Some(Self { os, core, supply, waiting: AtomicU32::new(0), short: AtomicU32::new(0), due: Locked::new(u64::MAX) })
     }
 
     /// Does something with the judge, alone, all it is to know of other processors gathered.
     pub fn gathered<R>(&self, f: impl FnOnce(&mut J) -> R) -> R {
         self.core.with_all(&self.os, |core, locals| {
-            locals.for_each(|local| core.judge.gather(&mut local.judge));
+            self.gather(&mut core.judge, locals);
             f(&mut core.judge)
         })
+    }
+
+    /// Tells the judge what it does not know yet.
+    fn gather(&self, judge: &mut J, locals: Locals<'_, Local<J>>) {
+        locals.for_each(|local| judge.gather(&mut local.judge));
+        judge.short(self.short.swap(0, Ordering::Relaxed));
+    }
+
+    /// A frame was to go on and could not.
+    pub(crate) fn short(&self) {
+        self.short.fetch_add(1, Ordering::Relaxed);
     }
 
     /// `FilterAttach`: makes a module, Paused. What is returned is its context; it ends with [`Driver::detach`].
@@ -158,7 +171,7 @@ impl<O: Os, J: Judge> Driver<O, J> {
         let mut staged = Chain::new();
         self.core.with_all(&self.os, |core, locals| {
             let Core { judge, modules, .. } = core;
-            locals.for_each(|local| judge.gather(&mut local.judge));
+            self.gather(judge, locals);
             judge.tick(&mut Staging { os: &self.os, modules, staged: &mut staged });
         });
         Self::flush(&self.os, staged);

@@ -167,7 +167,10 @@ impl<O: Os, J: Judge> Sink for Staging<'_, O, J> {
         if owes(&offload.meta) || !(sound || up) {
             return false;
         }
-        let Some(mut list) = module.own(self.os, parts) else { return false };
+        let Some(mut list) = module.own(self.os, parts) else {
+            module.driver().short();
+            return false;
+        };
         offload::set_tag(&mut list, offload.tag);
         slots::set_way(&list, module.address(), up);
         self.staged.push(list);
@@ -387,9 +390,12 @@ impl<O: Os, J: Judge> Module<O, J> {
     #[inline(never)]
     fn as_it_is(&self, side: Side, list: &List, frame: &Frame<'_>, made: &mut Chain) {
         let os = self.os();
-        if let Some(mut copy) = self.own_of(os, frame.len(), frame.pieces(os)) {
-            self.dress(side, &mut copy, list);
-            made.push(copy);
+        match self.own_of(os, frame.len(), frame.pieces(os)) {
+            Some(mut copy) => {
+                self.dress(side, &mut copy, list);
+                made.push(copy);
+            }
+            None => self.driver().short(),
         }
     }
 
@@ -437,7 +443,7 @@ impl<O: Os, J: Judge> Module<O, J> {
         let judge = judge.get();
         let Fate::Pass(going) = fate else { return Some(Verdict::Gone) };
         if going.delay != 0 && !self.driver().may_wait(judge) {
-            return Some(Verdict::Gone);
+            return Some(self.lost());
         }
         let straight = match side {
             Side::Stack => Exit::Wire(self.port()),
@@ -459,7 +465,7 @@ impl<O: Os, J: Judge> Module<O, J> {
             return Some(Verdict::Plain);
         }
         let parts = parts(window, rest, &going);
-        let Some(mut copy) = self.own(os, parts.get()) else { return Some(Verdict::Gone) };
+        let Some(mut copy) = self.own(os, parts.get()) else { return Some(self.lost()) };
         self.dress(side, &mut copy, list);
         if owes(&facts.meta) && !owes(&going.offload.meta) {
             offload::settled(&mut copy);
@@ -484,6 +490,12 @@ impl<O: Os, J: Judge> Module<O, J> {
         Some(self.later(judge, going.delay, copy, aside))
     }
 
+    /// A frame that was to go on ends here: there is no room.
+    fn lost(&self) -> Verdict {
+        self.driver().short();
+        Verdict::Gone
+    }
+
     /// Lets a frame of our own that names its module wait.
     #[inline(never)]
     fn later(&self, judge: &J, delay: u16, list: List, aside: &mut Aside) -> Verdict {
@@ -491,7 +503,7 @@ impl<O: Os, J: Judge> Module<O, J> {
             Ok(()) => Verdict::Later,
             Err(list) => {
                 aside.spent.push(list);
-                Verdict::Gone
+                self.lost()
             }
         }
     }
