@@ -10,8 +10,8 @@
 //! 64      programs, each: length of path, length of image (4 bytes each), path, image; then the facts, as rows
 //! ```
 //! Numbers are little-endian. Kept are the programs as they were loaded, in their order, and of the host's facts those of
-//! interfaces ([`HostFacts::lasting`]; none where they take more than [`MOST_FACTS`]); not what was changed by hand since
-//! (addresses of tables, options), states, or ports in use.
+//! interfaces ([`HostFacts::lasting`]; without routes where they take more than [`MOST_FACTS`] with them); not what was
+//! changed by hand since (addresses of tables, options), states, or ports in use.
 //!
 //! **Invariant:** bytes that are not whole, not ours, hold a program that does not verify or a fact that means nothing give
 //! no rules and no facts at all.
@@ -124,20 +124,23 @@ fn settled<P: Platform, L: Lock<P>>(filter: &L) -> Option<(u64, u64)> {
     filter.with(|f| f.unconfirmed().is_none().then_some((f.generation, f.told)))
 }
 
-/// Writes facts, interfaces numbered anew; gives their length, 0 when they do not fit.
+/// Writes facts, without routes where all of them do not fit; gives their length, 0 when those do not, either.
 fn put_facts<P: Platform>(f: &Filter<P>, into: &mut [u8]) -> usize {
+    let all = rows(f, into, |_| true);
+    all.or_else(|| rows(f, into, |row| !matches!(row, FactRow::Route { .. }))).unwrap_or(0)
+}
+
+/// Writes facts that are wanted, interfaces numbered anew; gives their length, if they fit.
+fn rows<P: Platform>(f: &Filter<P>, into: &mut [u8], wanted: fn(&FactRow<'_>) -> bool) -> Option<usize> {
     let (mut end, mut number) = (0_usize, 0_u16);
-    for mut row in f.facts.lasting() {
+    for mut row in f.facts.lasting().filter(wanted) {
         if let FactRow::Iface { index, .. } = &mut row {
             number = number.saturating_add(1);
             *index = number;
         }
-        match into.get_mut(end..).map(|rest| encode(&row, rest)) {
-            Some(Ok(length)) => end = end.saturating_add(length),
-            _ => return 0,
-        }
+        end = end.saturating_add(encode(&row, into.get_mut(end..)?).ok()?);
     }
-    end
+    Some(end)
 }
 
 /// Collects what is in force; `None` when it waits for its confirmation, or another load was faster.
@@ -261,8 +264,8 @@ pub fn read(bytes: &[u8], budget: u32) -> Result<Kept, Unfit> {
     Ok(Kept { programs, checksum, facts })
 }
 
-/// Loads what bytes hold into a filter without rules and facts; gives the generation, which stays 0 when there were none. The bytes
-/// are read and verified with nothing locked.
+/// Loads what bytes hold into a filter without rules and facts; gives the generation, which stays 0 when there were none.
+/// The bytes are read and verified with nothing locked.
 ///
 /// # Errors
 /// [`Unfit`]: nothing has changed.

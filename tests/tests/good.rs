@@ -157,6 +157,23 @@ fn interfaces_are_known_before_anybody_tells_them() {
 }
 
 #[test]
+fn of_more_facts_than_fit_the_routes_are_left_out() {
+    let before = named();
+    let route = |n: u16| {
+        let [a, b] = n.to_be_bytes();
+        FactRow::Route { af: Af::Inet, addr: v4(172, a, b, 0), prefix: 24, hop: Some(v4(10, 0, 0, 9)), metric: 1 }
+    };
+    let all = [told(1, 2), rows(&(0..20_000).map(route).collect::<Vec<_>>())].concat();
+    assert!(all.len() > good::MOST_FACTS);
+    before.filter.with(|f| f.set_facts(HostFacts::read(&all).unwrap()).unwrap());
+    let mut after = fresh();
+    assert_eq!(load(&after, &kept(&before)), Ok(1));
+    after.filter.with(|f| f.meet(0x6_0080_0100_0000, 7));
+    assert_eq!(asks(&mut after, 7), Verdict::Pass, "names, groups and addresses are there");
+    assert_eq!(after.filter.with(|f| f.facts.next_hop(Af::Inet, &v4(198, 51, 100, 7))), None);
+}
+
+#[test]
 fn a_number_two_interfaces_want_has_the_one_that_was_met() {
     let bytes = kept(&named());
     let mut desk = fresh();

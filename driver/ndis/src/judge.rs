@@ -3,8 +3,8 @@
 //! The filter's half of NDIS knows frames, lists and modules; what is to become of a frame it asks here. The driver asks
 //! the edge and the engine, tests ask what they like.
 //!
-//! Called with the driver's lock held, at `DISPATCH_LEVEL`: alone where the judge is lent to be changed, else shared with other
-//! processors. **Invariant:** nothing here waits or calls NDIS.
+//! Called with the driver's lock held, at `DISPATCH_LEVEL`: alone where the judge is lent to be changed, else shared with
+//! other processors. **Invariant:** nothing here waits or calls NDIS.
 
 use pfdriver::edge::offload::Offload;
 use pfdriver::edge::port::PortId;

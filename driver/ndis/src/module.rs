@@ -4,8 +4,8 @@
 //! handlers run through the gate ([`pfdriver::life`]); a module that is not Running sends nothing and gives everything
 //! back. Reloading rules touches none of this.
 //!
-//! Locks: the driver's, shared or alone, then a module's free list. None is held while NDIS is called. IRQL: data handlers at most
-//! `DISPATCH_LEVEL`, attach, detach, pause and restart `PASSIVE_LEVEL`.
+//! Locks: the driver's, shared or alone, then a module's free list. None is held while NDIS is called. IRQL: data handlers
+//! at most `DISPATCH_LEVEL`, attach, detach, pause and restart `PASSIVE_LEVEL`.
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -86,7 +86,14 @@ impl<O: Os, J: Judge> Driver<O, J> {
         let core = Core { judge, bench: Bench::new()?, modules: [const { None }; MODULES] };
         let local = |core: &Core<O, J>| Some(Local { judge: core.judge.local()?, bench: Bench::small()? });
         let core = Shared::new(&os, core, local)?;
-        Some(Self { os, core, supply, waiting: AtomicU32::new(0), short: AtomicU32::new(0), due: Locked::new(u64::MAX) })
+        Some(Self {
+            os,
+            core,
+            supply,
+            waiting: AtomicU32::new(0),
+            short: AtomicU32::new(0),
+            due: Locked::new(u64::MAX),
+        })
     }
 
     /// Does something with the judge, alone, all it is to know of other processors gathered.

@@ -17,7 +17,7 @@ const TASKS: &[(&str, &str, Run)] = &[
     ),
     (
         "wine",
-        "runs the built drivers under Wine and compares them with pfsim (a number: so many rounds; --drivers: nothing else)",
+        "runs the built drivers under Wine and compares them with pfsim (a number: so many rounds; a driver's name: that one; --drivers: nothing else)",
         windows::wine::prove,
     ),
     (

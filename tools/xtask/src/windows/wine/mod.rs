@@ -159,7 +159,9 @@ pub(crate) fn prove(arguments: &[String]) -> Result<(), Failure> {
     let rules = listed()?;
     let traffic = Traffic::new(&folder, &image, facts)?;
     let bench = Bench { wine: &wine, traffic: &traffic, rules: &rules };
-    for driver in IMAGES {
+    let named = |driver: &&str| arguments.iter().any(|a| a == driver);
+    let all = !IMAGES.iter().any(named);
+    for driver in IMAGES.into_iter().filter(|driver| all || named(driver)) {
         if wine.sc(&["query", driver]).is_err() {
             let path = format!(r"C:\windows\system32\drivers\{driver}.sys");
             wine.sc(&["create", driver, "type=", "kernel", "binPath=", &path])?;
