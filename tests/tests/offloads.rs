@@ -280,6 +280,9 @@ both! {
     tags_beside_frames_go_along
     what_became_of_the_other_family_says_so
     lent_lists_are_translated_likewise
+    the_link_is_opened_whatever_the_rules_say
+    tags_in_frames_are_the_adapters_own
+    guests_get_what_is_theirs
 }
 
 /// Sends: the field, the header's checksum, lengths, options, what is asked for.
@@ -645,6 +648,78 @@ fn what_became_of_the_other_family_says_so<D: Driven>() {
         assert_eq!(left.info, places(&[(CHECKSUM, RX_TCP_GOOD), (FRAME_TYPE, 0x0008)]));
         host.settle();
     }
+    host.end();
+}
+
+/// 802.1X passes both ways before rules and with any; other kinds do not.
+fn the_link_is_opened_whatever_the_rules_say<D: Driven>() {
+    let group = [1, 0x80, 0xc2, 0, 0, 3];
+    let frame = |to: [u8; 6], kind: u16| [&to[..], &PEER, &kind.to_be_bytes(), &[1, 0, 0, 0], &[0; 42]].concat();
+    let mut host = D::begin(Boot::Block, SUPPLY).expect("there is memory");
+    host.go();
+    for rules in [None, Some("block return\n")] {
+        if let Some(rules) = rules {
+            host.greet();
+            host.load(&image("", rules)).expect("the rules load");
+        }
+        for side in [Side::Stack, Side::Wire] {
+            let mut goes = |to, kind| one(&mut host, (0, side), &list(frame(to, kind), &[])).0.is_some_and(|l| !l.own);
+            assert!(goes(group, 0x888e) && goes(EM0, 0x888e) && goes([0xff; 6], 0x0806), "{rules:?} {side:?}");
+            assert!(!goes(group, 0x88cc) && !goes(EM0, 0x8863) && !goes(EM0, 0x86dd), "{rules:?} {side:?}");
+        }
+        host.settle();
+    }
+    host.end();
+}
+
+/// A tag in a frame, of a VLAN nobody told of: by the rules of the adapter, the frame as it is; answers carry it.
+fn tags_in_frames_are_the_adapters_own<D: Driven>() {
+    let rules = "block return\npass in on em0 proto udp to port 53\npass out on em0 proto udp to port 53\n";
+    let mut host = D::running(Boot::Block, SUPPLY, &image("", rules));
+    let tagged = |spec: &Spec, to, from| {
+        let frame = spec.frame(to, from);
+        [&frame[..12], &[0x81, 0, 0x60, 9], &frame[12..]].concat()
+    };
+    let (far, outside) = (V4[1], V4[2]);
+    for (port, passes) in [(53, true), (54, false)] {
+        let spec = Spec::new(UDP, (far, 4000), (outside, port));
+        for _ in 0..2 {
+            let given = tagged(&spec, EM0, PEER);
+            let (lists, left) = host.give((0, Side::Wire), &[list(given.clone(), &[])], false);
+            let [left] = &left[..] else { panic!("{} left", left.len()) };
+            if passes {
+                assert_eq!((left.list, left.up, &left.frames[0]), (lists[0], true, &given));
+            } else {
+                // Port unreachable, to who asked, in its VLAN.
+                let head = [&PEER[..], &EM0, &[0x81, 0, 0, 9, 8, 0, 0x45]].concat();
+                assert_eq!((left.up, &left.frames[0][..19]), (false, &head[..]));
+                assert_eq!(left.frames[0][27], 1);
+            }
+            host.settle();
+        }
+    }
+    let spec = Spec::new(UDP, (outside, 4001), (far, 53));
+    let (left, _) = one(&mut host, (0, Side::Stack), &list(tagged(&spec, PEER, EM0), &[]));
+    assert_eq!(left.map(|l| (l.own, l.frames)), Some((false, vec![tagged(&spec, PEER, EM0)])));
+    host.settle();
+    host.end();
+}
+
+/// Frames for a guest of the switch above pass as the rules say, once it has sent something; those for strangers end.
+fn guests_get_what_is_theirs<D: Driven>() {
+    let mut host = D::running(Boot::Block, SUPPLY, &image("", "block\npass in on em0 proto udp to port 53\n"));
+    let guest = [0, 0x15, 0x5d, 1, 2, 3];
+    let frame = |port| Spec::new(UDP, (V4[1], 4000), (&[192, 0, 2, 50], port)).frame(guest, PEER);
+    let goes = |host: &mut D, port| {
+        let went = one(host, (0, Side::Wire), &list(frame(port), &[])).0.is_some_and(|l| l.up && !l.own);
+        host.settle();
+        went
+    };
+    assert!(!goes(&mut host, 53));
+    let asks = [&[0xff; 6][..], &guest, &[8, 6, 0, 1, 8, 0, 6, 4, 0, 1], &[0; 30]].concat();
+    assert!(one(&mut host, (0, Side::Stack), &list(asks, &[])).0.is_some());
+    host.settle();
+    assert!(goes(&mut host, 53) && goes(&mut host, 53) && !goes(&mut host, 54));
     host.end();
 }
 

@@ -40,6 +40,9 @@ pub enum Boot {
     LastGood,
 }
 
+/// EtherType of 802.1X.
+const EAPOL: u16 = 0x888E;
+
 /// The edge, the filter, and room to put packets together.
 #[derive(Debug)]
 pub struct Gateway<P> {
@@ -71,7 +74,11 @@ impl<P: Platform> Gateway<P> {
     pub fn with_room(mut platform: P, boot: Boot, limits: &Limits) -> Result<Self, OutOfMemory> {
         let none = OutOfMemory { what: "facts", count: 0 };
         let facts = HostFacts::none().map_err(|_| none)?;
-        let mut edge = Edge::new(Policy::default(), &mut platform)?;
+        // Nobody tells of VLAN interfaces. Without EAPOL a port of 802.1X does not open: its list has room for one kind.
+        let mut policy = Policy::default();
+        policy.tagged = true;
+        let _has_room = policy.allow(EAPOL);
+        let mut edge = Edge::new(policy, &mut platform)?;
         // What another card can do, nobody here knows.
         edge.finish = Finish::Edge;
         let memory = OutOfMemory { what: "the engine", count: 1 };

@@ -92,10 +92,12 @@ impl Ether {
     }
 
     /// The interface a frame of a port is seen on: that of its VLAN. A tag beside the frame may be the adapter's own, which
-    /// was set to one VLAN: where no interface stands for it, the frame is the adapter's.
+    /// was set to one VLAN: where no interface stands for it, the frame is the adapter's. So is one with a tag in it, where
+    /// that is the policy (`tagged`) and the adapter has no VLAN interface.
     #[must_use]
-    pub fn seen_on(&self, port: &Port) -> Option<u16> {
-        port.seen_on(self.vlan).or_else(|| self.outside.map(|_| port.iface))
+    pub fn seen_on(&self, port: &Port, tagged: bool) -> Option<u16> {
+        let own = self.outside.is_some() || (tagged && !port.has_vlans());
+        port.seen_on(self.vlan).or_else(|| own.then_some(port.iface))
     }
 
     /// What a frame with this header says of itself when nothing is left to a card.

@@ -201,6 +201,9 @@ impl View<'_> {
             let going = Going { exit: straight(entry, port), head: lent.head, len: whole, offload, af, delay: 0 };
             Looked::Settled(Fate::Pass(going))
         };
+        if entry.side == Side::Stack {
+            port.learn(bytes);
+        }
         let (ether, af) = match Ether::of(bytes) {
             Framed::Ip(ether, af) => (ether, af),
             Framed::Arp if self.policy.arp => return on(Af::Inet),
@@ -209,11 +212,11 @@ impl View<'_> {
             Framed::Truncated => return drop(Why::Truncated),
         };
         let inward = entry.side == Side::Wire;
-        if inward && port.behind == Behind::Stack && !is_group(ether.dst()) && ether.dst() != port.mac {
+        if inward && port.behind == Behind::Stack && !is_group(ether.dst()) && !port.takes(ether.dst()) {
             return drop(Why::Elsewhere);
         }
         let ether = ether.tagged(offload.tag);
-        let Some(iface) = ether.seen_on(port) else { return drop(Why::Vlan) };
+        let Some(iface) = ether.seen_on(port, self.policy.tagged) else { return drop(Why::Vlan) };
         let start = lent.head.saturating_add(ether.len());
         let Some(mut packet) = Packet::new(lent.window, start, lent.rest) else { return drop(Why::Truncated) };
         if self.policy.discovery && is_discovery(&packet, af) {

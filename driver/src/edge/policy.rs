@@ -17,12 +17,14 @@ pub struct Policy {
     pub llc: bool,
     /// Everything else passes, too.
     pub all: bool,
+    /// Frames of a VLAN are the adapter's own where it has no VLAN interface at all.
+    pub tagged: bool,
     types: [u16; MOST],
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { arp: true, discovery: false, llc: false, all: false, types: [0; MOST] }
+        Self { arp: true, discovery: false, llc: false, all: false, tagged: false, types: [0; MOST] }
     }
 }
 

@@ -2,12 +2,20 @@
 //!
 //! A port is one adapter. Attached, its other side is the host's stack; in a bridge it is another port. A VLAN interface
 //! the host has on top of an attached port is an interface of its own to the rules.
+//!
+//! Behind a port's stack there may be others than the host: guests of a virtual switch. Who sent from there is known
+//! ([`Port::takes`]), so that what comes for it is told from what a card that listens to everything brings besides.
 
 use alloc::vec::Vec;
 
-use pfvm::state::pool::OutOfMemory;
+use pfvm::state::pool::{OutOfMemory, filled};
+use pfvm::sync::Long;
 
-use crate::edge::ether::Mac;
+use crate::edge::ether::{Mac, is_group};
+
+/// Guests of a port that are known, and places one may stand in: where all are taken, the first is given up.
+const GUESTS: u32 = 256;
+const PLACES: usize = 4;
 
 /// A port by number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -43,13 +51,55 @@ pub struct Port {
     /// What lies behind it.
     pub behind: Behind,
     vlans: Vec<(u16, u16)>,
+    /// Hardware addresses of guests, 0 for none.
+    guests: Vec<Long>,
+}
+
+/// A hardware address as a number, never 0.
+fn number(mac: Mac) -> u64 {
+    let [a, b, c, d, e, f] = mac;
+    u64::from_be_bytes([0, 1, a, b, c, d, e, f])
 }
 
 impl Port {
     /// A port without VLANs.
     #[must_use]
     pub const fn new(iface: u16, mac: Mac, mtu: u32, behind: Behind) -> Self {
-        Self { iface, mac, mtu, behind, vlans: Vec::new() }
+        Self { iface, mac, mtu, behind, vlans: Vec::new(), guests: Vec::new() }
+    }
+
+    /// Whether it has VLAN interfaces.
+    #[must_use]
+    pub const fn has_vlans(&self) -> bool {
+        !self.vlans.is_empty()
+    }
+
+    /// Places in which a guest may stand.
+    fn places(&self, guest: u64) -> impl Iterator<Item = &Long> {
+        let at = guest.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_shr(56);
+        self.guests.iter().cycle().skip(usize::try_from(at).unwrap_or(0)).take(PLACES.min(self.guests.len()))
+    }
+
+    /// Remembers who sent a frame from the stack's side, if not the host. Others may do the same at once.
+    pub fn learn(&self, frame: &[u8]) {
+        let Some(mac) = frame.get(6..).and_then(|rest| rest.first_chunk::<6>()) else { return };
+        if *mac == self.mac || is_group(*mac) {
+            return;
+        }
+        let guest = number(*mac);
+        if self.places(guest).all(|place| place.get() != guest) {
+            let free = self.places(guest).find(|place| place.get() == 0);
+            if let Some(place) = free.or_else(|| self.places(guest).next()) {
+                place.set(guest);
+            }
+        }
+    }
+
+    /// Whether a frame for an address is for the host or a guest of it.
+    #[must_use]
+    pub fn takes(&self, mac: Mac) -> bool {
+        let guest = number(mac);
+        mac == self.mac || self.places(guest).any(|place| place.get() == guest)
     }
 
     /// Replaces the VLAN interfaces on top: VLAN and live index.
@@ -92,8 +142,9 @@ impl Ports {
     ///
     /// # Errors
     /// [`OutOfMemory`] when there is no room.
-    pub fn add(&mut self, port: Port) -> Result<PortId, OutOfMemory> {
+    pub fn add(&mut self, mut port: Port) -> Result<PortId, OutOfMemory> {
         let err = OutOfMemory { what: "ports", count: 1 };
+        port.guests = filled("guests", GUESTS, Long::default())?;
         let free = self.list.iter().position(Option::is_none).unwrap_or(self.list.len());
         let id = PortId(u16::try_from(free).map_err(|_| err)?);
         match self.list.get_mut(free) {
@@ -152,5 +203,27 @@ mod tests {
         ports.remove(a);
         assert_eq!((ports.of(3), ports.of(4)), (None, Some((b, None))));
         assert_eq!(ports.add(Port::new(8, [1; 6], 1500, Behind::Stack)).unwrap(), a);
+    }
+
+    #[test]
+    fn guests_are_known_by_what_they_sent() {
+        let mut ports = Ports::default();
+        let a = ports.add(Port::new(3, [2; 6], 1500, Behind::Stack)).unwrap();
+        let port = ports.get(a).unwrap();
+        let guest = |n: u16| [0, 0x15, 0x5d, 0, n.to_be_bytes()[0], n.to_be_bytes()[1]];
+        let sends = |mac: Mac| port.learn(&[&[9; 6][..], &mac, &[8, 6]].concat());
+        assert!(port.takes([2; 6]) && !port.takes(guest(1)));
+        sends([2; 6]);
+        sends([3; 6]);
+        port.learn(&[0; 11]);
+        assert!(!port.takes([3; 6]) && !port.takes([0; 6]), "a group sends nothing");
+        (0..64).for_each(|n| sends(guest(n)));
+        (0..64).for_each(|n| sends(guest(n)));
+        assert!((0..64).filter(|n| port.takes(guest(*n))).count() > 60 && !port.takes(guest(64)));
+        // However many there are, the last is known.
+        (0..5000).for_each(|n| {
+            sends(guest(n));
+            assert!(port.takes(guest(n)));
+        });
     }
 }

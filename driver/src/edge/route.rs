@@ -302,9 +302,9 @@ impl<H: Around, S: Sink> Run<'_, H, S> {
             && let Some(came) = o.ether
             && let Some(port) = self.view.ports.get(id)
         {
-            // The sender's own address is in the frame it sent, and a tag beside that frame is of its way.
+            // The sender's own address is in the frame it sent, and a tag of that frame is of its way.
             let to = if exit == Exit::Wire(id) { ether.dst() } else { came.src() };
-            if exit != Exit::Wire(id) || came.facts().tag.is_some() {
+            if exit != Exit::Wire(id) || came.vlan.is_some() {
                 exit = Exit::Wire(id);
                 ether = Ether::answering(&came, to, port.mac, af);
             }

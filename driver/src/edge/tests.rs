@@ -313,6 +313,34 @@ fn vlans_are_interfaces_of_their_own() {
     assert_eq!(bridge.world.seen.iter().map(|(s, _)| s.iface).collect::<Vec<_>>(), [1, 2]);
 }
 
+#[test]
+fn a_vlan_nobody_has_is_the_adapters_where_that_is_the_policy() {
+    let mut b = Bench::new(false);
+    b.edge.policy.tagged = true;
+    let body = [&[0x20, 5][..], &[8, 0], &udp(CLIENT, FAR, 1, 0)].concat();
+    let tagged = frame(LAN, PEER, 0x8100, &body);
+    assert_eq!(b.plain(A, Side::Wire, &tagged).1, tagged);
+    assert_eq!(b.world.seen[0].0.iface, b.edge.ports.get(A).unwrap().iface);
+    // One VLAN interface, and the others are nobody's.
+    b.edge.ports.get_mut(A).unwrap().set_vlans(&[(6, 11)]).unwrap();
+    assert_eq!(b.plain(A, Side::Wire, &tagged).0, Fate::Drop(Why::Vlan));
+}
+
+#[test]
+fn frames_for_guests_are_the_rules_business() {
+    let mut b = Bench::new(false);
+    let guest = [0, 0x15, 0x5d, 0, 0, 7];
+    let to_guest = ip(guest, &udp(FAR, CLIENT, 10, 0));
+    assert_eq!(b.plain(A, Side::Wire, &to_guest).0, Fate::Drop(Why::Elsewhere));
+    // Whatever it says from above, it is known from then on, on that port.
+    b.plain(A, Side::Stack, &frame([0xff; 6], guest, 0x0806, &[0; 28]));
+    assert_eq!(b.plain(A, Side::Wire, &to_guest).1, to_guest);
+    assert_eq!(b.world.seen.len(), 1, "the rules were asked");
+    b.script(|out| out.verdict = Verdict::Drop);
+    assert_eq!(b.plain(A, Side::Wire, &to_guest).0, Fate::Drop(Why::Filter));
+    assert_eq!(b.plain(B, Side::Wire, &to_guest).0, Fate::Drop(Why::Elsewhere));
+}
+
 /// A frame whose tag travels beside it.
 fn beside(tag: u16) -> Offload {
     Offload { tag: Some(tag), ..Offload::default() }

@@ -32,15 +32,15 @@ const TASKS: &[(&str, &str, Run)] = &[
     ),
     (
         "sanitize",
-        "the driver over the mock under AddressSanitizer, then under Miri (--address, --miri: one alone)",
+        "the driver over the mock under AddressSanitizer, ThreadSanitizer and Miri (--address, --thread, --miri: one alone)",
         sanitize::sanitize,
     ),
     (
         "nightly",
-        "a million random rulesets and packets, on which evaluator, straight code and classified code agree; then sanitize",
-        |_| {
+        "a million random rulesets and packets, on which evaluator, straight code and classified code agree; then sanitize (a number: so many)",
+        |arguments| {
             let tests = ["test", "--release", "-p", "tests", "--test", "decisions", "--test", "text_roundtrip"];
-            cargo(&tests, ("PF_CASES", "1000000"))?;
+            cargo(&tests, ("PF_CASES", arguments.first().map_or("1000000", String::as_str)))?;
             sanitize::sanitize(&[])
         },
     ),
