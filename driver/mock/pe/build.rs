@@ -1,18 +1,12 @@
 //! Linked as a native image that exports NDIS's names.
 
-const ARGUMENTS: &[&str] = &[
-    "/DRIVER",
-    "/SUBSYSTEM:NATIVE",
-    "/ENTRY:DriverEntry",
-    "/NODEFAULTLIB",
-    "/DYNAMICBASE",
-    "/NXCOMPAT",
-    "/MANIFEST:NO",
-];
+#[path = "../../ndis/image/native.rs"]
+mod native;
 
 /// The functions are found in the source: each is exported.
 fn main() -> std::io::Result<()> {
-    for argument in ARGUMENTS {
+    println!("cargo::rerun-if-changed=../../ndis/image/native.rs");
+    for argument in native::NATIVE {
         println!("cargo::rustc-link-arg-bins={argument}");
     }
     let mut source = String::new();

@@ -5,20 +5,11 @@
 #[path = "../src/event.rs"]
 mod event;
 
-const ARGUMENTS: &[&str] = &[
-    "/DRIVER",
-    "/SUBSYSTEM:NATIVE",
-    "/ENTRY:DriverEntry",
-    "/NODEFAULTLIB",
-    "/DYNAMICBASE",
-    "/NXCOMPAT",
-    "/HIGHENTROPYVA",
-    "/INTEGRITYCHECK",
-    "/MANIFEST:NO",
-    "/OPT:REF,ICF",
-    "/ALIGN:4096",
-    "/MERGE:.CRT=.rdata",
-];
+#[path = "native.rs"]
+mod native;
+
+const ARGUMENTS: &[&str] =
+    &["/HIGHENTROPYVA", "/INTEGRITYCHECK", "/OPT:REF,ICF", "/ALIGN:4096", "/MERGE:.CRT=.rdata"];
 
 /// `RT_MESSAGETABLE`.
 const MESSAGE_TABLE: u16 = 11;
@@ -68,12 +59,13 @@ fn resource(kind: u16, data: &[u8]) -> Vec<u8> {
 /// Says how the image of this name is linked.
 pub fn image(name: &str) -> Result<(), wdk_build::ConfigError> {
     println!("cargo::rerun-if-changed=../image/link.rs");
+    println!("cargo::rerun-if-changed=../image/native.rs");
     println!("cargo::rerun-if-changed=../src/event.rs");
     let folder = std::env::var("OUT_DIR").expect("cargo says where");
     let messages = std::path::Path::new(&folder).join("messages.res");
     std::fs::write(&messages, resource(MESSAGE_TABLE, &table())).expect("the folder is cargo's");
     println!("cargo::rustc-link-arg-bins={}", messages.display());
-    for argument in ARGUMENTS {
+    for argument in native::NATIVE.iter().chain(ARGUMENTS) {
         println!("cargo::rustc-link-arg-bins={argument}");
     }
     println!("cargo::rustc-link-arg-bins=/PDBALTPATH:{name}.pdb");

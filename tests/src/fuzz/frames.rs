@@ -1,11 +1,10 @@
 //! Frames: any bytes in any pieces, with offload facts and lengths that may lie, through both edges over a ruleset.
 //!
-//! The first byte says which edge: a host's that lends a window and pieces (pfd's, finishing itself or not), or the
-//! driver's over buffer lists of the mock. Then frames: where it comes in, ten bytes of facts, where it is cut, its bytes.
+//! The first byte says which edge: a host's that lends a window and pieces (pfd's, finishing itself or not), or that of one of
+//! the two drivers over buffer lists of the mock. Then frames: where it comes in, ten bytes of facts, where it is cut, its bytes.
 
 use ndismock::stack::{Frame, One};
 use ndismock::sys;
-use ndismock::world::Event;
 use pfdriver::edge::ether::Mac;
 use pfdriver::edge::filtered::{Filtered, Neighbours};
 use pfdriver::edge::offload::{Offload, VNET};
@@ -21,7 +20,8 @@ use pfvm::rule::Af;
 
 use super::api::{byte, sized, take};
 use crate::desk::{Clock, Desk, image, small};
-use crate::ndis::{Driven, Host};
+use crate::ndis::Driven;
+use crate::{im, ndis};
 
 /// Rules that rewrite, send elsewhere, copy, put together and answer.
 const RULES: &str = "set reassemble yes\nblock return\nmatch out on em0 inet proto { tcp udp } nat-to 192.0.2.1\n\
@@ -91,11 +91,13 @@ pub fn frames(data: &[u8]) {
     let Some((kind, mut data)) = data.split_first() else { return };
     let given: Vec<Given<'_>> =
         std::iter::from_fn(|| (!data.is_empty()).then(|| Given::read(&mut data))).take(MOST).collect();
-    match kind & 3 {
-        0 => lent(&given, Finish::Host),
-        1 => lent(&given, Finish::Edge),
-        2 => listed(&given, Boot::Block),
-        _ => listed(&given, Boot::Pass),
+    match (kind & 3, kind & 4 != 0) {
+        (0, _) => lent(&given, Finish::Host),
+        (1, _) => lent(&given, Finish::Edge),
+        (2, false) => listed::<ndis::Host>(&given, Boot::Block),
+        (2, true) => listed::<im::Host>(&given, Boot::Block),
+        (_, false) => listed::<ndis::Host>(&given, Boot::Pass),
+        (_, true) => listed::<im::Host>(&given, Boot::Pass),
     }
 }
 
@@ -187,32 +189,24 @@ fn list(one: &Given<'_>) -> One {
     (frames, info)
 }
 
-fn listed(given: &[Given<'_>], boot: Boot) {
-    let mut host = Host::running(boot, Supply { small: 48, large: 3 }, &IMAGE.with(Clone::clone));
+fn listed<D: Driven>(given: &[Given<'_>], boot: Boot) {
+    let mut host = D::running(boot, Supply { small: 48, large: 3 }, &IMAGE.with(Clone::clone));
     let mut from_host = false;
     for one in given {
         from_host |= one.side == Side::Stack;
-        let n = usize::from(one.port);
         let lie = (one.fact(3) & 8 != 0).then(|| (one.fact(8), one.fact(9)));
         let spoil = |list| {
             if let Some((what, by)) = lie {
                 sys::lie(list, what, by);
             }
         };
-        let (lists, random) = ([list(one)], &mut host.random);
-        match one.side {
-            Side::Stack => drop(host.stack.send_with(n, &lists, random, spoil)),
-            Side::Wire => drop(host.stack.receive_with(n, &lists, one.fact(3) & 16 != 0, random, spoil)),
-        }
-        for event in host.stack.os().events() {
-            if let Event::Indicated(_, _, frames) = event {
-                assert!(from_host || !frames.iter().any(|f| closed(f)), "a closed port was reached");
-            }
-        }
-        host.stack.driver.tick();
+        let lent = one.fact(3) & 16 != 0;
+        host.give_spoiled((usize::from(one.port), one.side), &[list(one)], lent, &spoil);
+        assert!(from_host || !host.indicated().iter().any(|f| closed(f)), "a closed port was reached");
+        host.tick();
         host.settle();
     }
-    let counts = host.stack.driver.gathered(|judge| judge.edge.counts);
+    let counts = host.gathered(|judge| judge.edge.counts);
     assert!(counts.balanced(), "{counts:?}");
     host.end();
 }
@@ -221,7 +215,7 @@ fn listed(given: &[Given<'_>], boot: Boot) {
 #[must_use]
 pub fn seeds() -> Vec<Vec<u8>> {
     let mut all = Vec::new();
-    for kind in [0, 1, 2, 3] {
+    for kind in [0, 1, 2, 3, 6] {
         for (facts, flags) in
             [([0; VNET], 0), ([1, 0, 0, 0, 0, 0, 34, 0, 16, 0], 0), ([0x14, 0, 0, 1, 0, 2, 2, 1, 0, 0], 0x94)]
         {

@@ -1,7 +1,8 @@
 //! The rules that were good last: kept in a file, in force again when the system starts; and what the event log is told.
 //!
 //! With the policy `last good` every load that stays in force is written down, with the interfaces there are, in the thread
-//! of the request that loaded or confirmed it, before that request is answered; so it is when other interfaces are told. That it could not be written takes nothing back: the event log says so.
+//! of the request that loaded or confirmed it, before that request is answered; so it is when other interfaces are told. That
+//! it could not be written takes nothing back: the event log says so.
 //!
 //! IRQL: `PASSIVE_LEVEL`. Locks: control's is held around [`after`], which is what orders it.
 

@@ -53,7 +53,8 @@ impl Ticker {
         let _was_set = unsafe { wdk_sys::ntddk::KeSetTimerEx(self.timer.get(), due, period, self.dpc.get()) };
     }
 
-    /// Stops it, unless its routine asks for another call: when this returns, the routine does not run and will not. At `PASSIVE_LEVEL`.
+    /// Stops it, unless its routine asks for another call: when this returns, the routine does not run and will not. At
+    /// `PASSIVE_LEVEL`.
     pub fn stop(&'static self) {
         // SAFETY: the timer was prepared.
         let _was_set = unsafe { wdk_sys::ntddk::KeCancelTimer(self.timer.get()) };
