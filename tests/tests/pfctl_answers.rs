@@ -147,8 +147,31 @@ fn corners_by_reading() {
         ),
         // `{` may open a file, yet nothing may follow it.
         ("{ \\\npass }\n", "", "stdin:2: syntax error\n"),
+        // A timeout set twice is called as the one that has its number in pfctl's own list.
+        (
+            "pass keep state (udp.first 1, udp.first 2)\n",
+            "",
+            "stdin:1: state timeout tcp.tsdiff multiple definitions\n",
+        ),
+        // No name is an operating system nobody knows.
+        ("pass proto tcp from any os \"\"\n", "pass proto tcp from any os \"nomatch\" to any flags S/SA\n", ""),
+        // What is wrong with a weight is said in the system's words.
+        (
+            "table <t> file \"weightless\"\n",
+            "",
+            "failed to convert weight 0\nstdin:1: cannot load \"weightless\": Result too large\n",
+        ),
+        (
+            "table <t> file \"unweighed\"\n",
+            "",
+            "failed to convert weight much\nstdin:1: cannot load \"unweighed\": Invalid argument\n",
+        ),
+        // The optimizer asks for no counters where there are no rules.
+        ("set ruleset-optimization profile\n", "", ""),
     ] {
-        let loader = Layered { case: BTreeMap::new(), below: Box::new(Nothing), folder: None };
+        let case = [("weightless", "10.0.0.1 weight 0"), ("unweighed", "10.0.0.1 weight much")];
+        let case = case.map(|(name, text)| (name.to_owned(), text.to_owned())).into();
+        let loader = Layered { case, below: Box::new(Nothing), folder: None };
         let rc = i32::from(!err.is_empty());
         assert_eq!(run(&facts, &options, input.as_bytes(), loader), (out.to_owned(), err.to_owned(), rc), "{input}");
     }

@@ -45,7 +45,7 @@ pub(crate) struct Lists {
     pub dst: Vec<Host>,
     pub src_ports: Vec<Cmp<u16>>,
     pub dst_ports: Vec<Cmp<u16>>,
-    pub os: Vec<String>,
+    pub os: Vec<Option<String>>,
     pub users: Vec<Cmp<u32>>,
     pub groups: Vec<Cmp<u32>>,
     pub received_on: Option<Iface>,
@@ -486,7 +486,6 @@ fn lengths(lists: &Lists) -> [usize; 10] {
 
 fn pick<'a>(lists: &'a Lists, at: &[usize; 10]) -> Option<Pick<'a>> {
     let [iface, proto, icmp, src, dst, src_port, dst_port, os, user, group] = *at;
-    let name = lists.os.get(os)?.as_str();
     Some(Pick {
         iface: lists.ifaces.get(iface)?,
         proto: *lists.protos.get(proto)?,
@@ -495,7 +494,7 @@ fn pick<'a>(lists: &'a Lists, at: &[usize; 10]) -> Option<Pick<'a>> {
         dst: lists.dst.get(dst)?,
         src_port: *lists.src_ports.get(src_port)?,
         dst_port: *lists.dst_ports.get(dst_port)?,
-        os: (!name.is_empty()).then_some(name),
+        os: lists.os.get(os)?.as_deref(),
         user: *lists.users.get(user)?,
         group: *lists.groups.get(group)?,
         at: *at,

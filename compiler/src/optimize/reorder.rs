@@ -19,7 +19,7 @@ enum Value {
     Family(Af),
     Protocol(u8),
     Net(bool, IpAddr, u8),
-    Dynamic(bool, String, u8),
+    Dynamic(bool, String, DynMods, u8),
     Special(bool, u8),
     Table(bool, String),
     Port(Op<u16>),
@@ -45,8 +45,8 @@ fn address(not: bool, addr: &AddrSpec, af: Option<Af>) -> Option<Value> {
         a if is_any(a) => None,
         AddrSpec::Net { addr, .. } if addr.is_unspecified() => None,
         AddrSpec::Net { addr, prefix } => Some(Value::Net(not, *addr, *prefix)),
-        AddrSpec::Dynamic { name, prefix, mods: DynMods { .. } } => {
-            Some(Value::Dynamic(not, name.clone(), dynamic_bits(*prefix, af)))
+        AddrSpec::Dynamic { name, prefix, mods } => {
+            Some(Value::Dynamic(not, name.clone(), *mods, dynamic_bits(*prefix, af)))
         }
         AddrSpec::NoRoute => Some(Value::Special(not, 0)),
         AddrSpec::UrpfFailed => Some(Value::Special(not, 1)),

@@ -12,7 +12,7 @@ use std::fmt::Write;
 use std::net::{IpAddr, Ipv6Addr};
 
 pub use rule::{RuleOptions, rule};
-pub(crate) use rule::{marked, mod_words};
+pub(crate) use rule::{TIMEOUT_ORDER, marked, mod_words};
 
 use crate::ruleset::{Queue, QueueBandwidth, Table, TableEntry};
 

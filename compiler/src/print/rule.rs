@@ -13,7 +13,7 @@ use crate::resolve::words;
 use crate::ruleset::{Action, AddrSpec, Divert, DynMods, Op, Pool, PoolKind, Rule};
 
 /// Timeouts in the order pf numbers them (`PFTM_*`), which is the order a rule's are printed in.
-const TIMEOUT_ORDER: [Timeout; 20] = [
+pub(crate) const TIMEOUT_ORDER: [Timeout; 20] = [
     Timeout::TcpFirst,
     Timeout::TcpOpening,
     Timeout::TcpEstablished,

@@ -542,6 +542,12 @@ fn timeout(state: &crate::ruleset::StateOptions, which: Timeout) -> u32 {
     Timeout::ALL.iter().position(|t| *t == which).and_then(|i| state.timeouts.get(i)).copied().unwrap_or(0)
 }
 
+/// The name pfctl gives a timeout set twice: it takes pf's number for a place in its own list, which has another order.
+fn misnamed(which: Timeout) -> &'static str {
+    let number = crate::print::TIMEOUT_ORDER.iter().position(|t| *t == which);
+    number.and_then(|n| Timeout::ALL.get(n)).map_or("", |t| t.name())
+}
+
 fn set_timeout(state: &mut crate::ruleset::StateOptions, which: Timeout, value: u32) {
     if let Some(slot) = Timeout::ALL.iter().position(|t| *t == which).and_then(|i| state.timeouts.get_mut(i)) {
         *slot = value;
@@ -620,7 +626,9 @@ impl Seen {
             }
             StateOption::Timeout(which, seconds) => {
                 self.adaptive |= matches!(which, Timeout::AdaptiveStart | Timeout::AdaptiveEnd);
-                once(timeout(state, *which) > 0, || format!("state timeout {} multiple definitions", which.name()))?;
+                once(timeout(state, *which) > 0, || {
+                    format!("state timeout {} multiple definitions", misnamed(*which))
+                })?;
                 set_timeout(state, *which, *seconds);
             }
         }
@@ -650,7 +658,7 @@ fn lists(ifaces: Vec<Iface>, protos: Vec<u8>, ends: Ends, filter: Filter) -> Lis
         dst: ends.dst.unwrap_or_default(),
         src_ports: ends.src_ports,
         dst_ports: ends.dst_ports,
-        os: ends.os,
+        os: ends.os.into_iter().map(Some).collect(),
         users: filter.users,
         groups: filter.groups,
         received_on: filter.received_on,

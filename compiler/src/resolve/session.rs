@@ -249,7 +249,9 @@ impl<'a> Session<'a> {
             self.globals.said.out(if set.rules.is_empty() { "\n" } else { " {\n" });
         }
         let brace = depth > 0 && !set.rules.is_empty();
-        if level == OptimizerLevel::Profile && self.options.dry_run {
+        if set.rules.is_empty() {
+            // The optimizer has nothing to ask for.
+        } else if level == OptimizerLevel::Profile && self.options.dry_run {
             // The hit counters cannot be read without an engine, and pfctl goes on without the rules.
             self.globals.said.err("pfctl: Bad file descriptor\n");
             set.rules.clear();

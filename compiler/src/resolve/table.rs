@@ -166,61 +166,69 @@ impl Resolver<'_> {
             Ok(bytes) => bytes,
             Err(reason) => return self.fail(at, span, format!("cannot load \"{file}\": {reason}")),
         };
+        let mut last: &[u8] = b"";
         for (_, token) in tokens(&bytes) {
-            if token.len() >= TOKEN_SIZE {
-                return self.fail(at, span, format!("cannot load \"{file}\": Invalid argument"));
+            let done = if token.len() >= TOKEN_SIZE {
+                Err(Some("Invalid argument"))
+            } else {
+                self.append(&text::decode(token), entries)
+            };
+            if let Err(why) = done {
+                return self.fail(at, span, bad_file(file, why));
             }
-            match self.append(&text::decode(token), entries) {
-                Appended::Yes => {}
-                Appended::NoAddress => {
-                    return self.fail(at, span, format!("file \"{file}\" contains bad data"));
-                }
-                Appended::BadMask => {
-                    return self.fail(at, span, format!("cannot load \"{file}\": Invalid argument"));
-                }
-            }
+            last = token;
+        }
+        if last == b"weight" {
+            // What pfctl says then is left of the last look for an interface group.
+            return self.fail(at, span, bad_file(file, Some("No such file or directory")));
         }
         Ok(())
     }
 
-    fn append(&mut self, token: &str, entries: &mut Vec<TableEntry>) -> Appended {
+    /// Takes a word of a table file; the error is the system's word for it, if it has one.
+    fn append(&mut self, token: &str, entries: &mut Vec<TableEntry>) -> Result<(), Option<&'static str>> {
         if token == "weight" {
             self.globals.weights.expect = true;
-            return Appended::Yes;
+            return Ok(());
         }
         if self.globals.weights.expect {
-            let Ok(weight) = strtonum(token, 1, 65535) else {
+            let weight = strtonum(token, 1, 65535).map_err(|what| {
                 self.line(&format!("failed to convert weight {token}"));
-                return Appended::NoAddress;
-            };
+                Some(errno_of(what))
+            })?;
             let from = self.globals.weights.previous.saturating_sub(1);
             for entry in entries.iter_mut().skip(from) {
                 entry.weight = u16::try_from(weight).unwrap_or(0);
             }
             self.globals.weights.expect = false;
-            return Appended::Yes;
+            return Ok(());
         }
         let body = token.trim_start_matches('!');
         let not = token.len().saturating_sub(body.len()) % 2 == 1;
         let hosts = self.look_up(body);
         if hosts.is_empty() {
-            return Appended::NoAddress;
+            return Err(None);
         }
         for host in &hosts {
-            match pool_entry(host) {
-                Some(entry) => entries.push(TableEntry { not, from_file: true, ..entry }),
-                None => return Appended::BadMask,
-            }
+            let entry = pool_entry(host).ok_or(Some("Invalid argument"))?;
+            entries.push(TableEntry { not, from_file: true, ..entry });
         }
         self.globals.weights.previous = entries.len();
-        Appended::Yes
+        Ok(())
     }
 }
 
-enum Appended {
-    Yes,
-    NoAddress,
-    BadMask,
+/// What pfctl says of a table file it cannot use.
+fn bad_file(file: &str, why: Option<&str>) -> String {
+    match why {
+        Some(why) => format!("cannot load \"{file}\": {why}"),
+        None => format!("file \"{file}\" contains bad data"),
+    }
+}
+
+/// The error `strtonum` leaves behind its word.
+fn errno_of(what: &str) -> &'static str {
+    if what == "invalid" { "Invalid argument" } else { "Result too large" }
 }
 
 /// pfctl's words for what a table cannot hold.
@@ -243,6 +251,8 @@ pub enum AddressProblem {
     Unknown,
     /// A netmask too wide for it, or a network or `!` where a single address is wanted.
     Invalid,
+    /// A weight that is none, with the system's word for it.
+    Weight(&'static str),
     /// `weight` without a number behind it.
     Unfinished,
 }
@@ -273,12 +283,12 @@ impl<'a> AddressList<'a> {
     /// # Errors
     /// [`AddressProblem`].
     pub fn word(&mut self, word: &str) -> Result<(), AddressProblem> {
-        if self.weights.expect {
-            return self.weight(word);
-        }
         if word == "weight" {
             self.weights.expect = true;
             return Ok(());
+        }
+        if self.weights.expect {
+            return self.weight(word);
         }
         let body = word.trim_start_matches('!');
         let not = word.len().saturating_sub(body.len()) % 2 == 1;
@@ -301,10 +311,10 @@ impl<'a> AddressList<'a> {
     }
 
     fn weight(&mut self, word: &str) -> Result<(), AddressProblem> {
-        let Ok(weight) = strtonum(word, 1, 65535) else {
+        let weight = strtonum(word, 1, 65535).map_err(|what| {
             self.said.push(format!("failed to convert weight {word}"));
-            return Err(AddressProblem::Unknown);
-        };
+            AddressProblem::Weight(errno_of(what))
+        })?;
         let from = self.weights.previous.saturating_sub(1);
         for entry in self.entries.iter_mut().skip(from) {
             entry.weight = u16::try_from(weight).unwrap_or(0);

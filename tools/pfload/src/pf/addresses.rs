@@ -32,6 +32,7 @@ pub(crate) fn read(
         taken.map_err(|problem| match problem {
             // pfctl has said all there is to say.
             AddressProblem::Unknown => Trouble::Here(String::new()),
+            AddressProblem::Weight(why) => Trouble::Here(format!("cannot decode {word}: {why}")),
             _ => Trouble::Here(format!("cannot decode {word}: Invalid argument")),
         })?;
     }
@@ -47,6 +48,7 @@ pub(crate) fn read(
             let name = if file == "-" { "stdin" } else { file };
             let what = match problem {
                 AddressProblem::Unknown => format!("\"{word}\" is no address; nothing was changed"),
+                AddressProblem::Weight(why) => format!("\"{word}\": {why}; nothing was changed"),
                 AddressProblem::Invalid => format!("\"{word}\": Invalid argument; nothing was changed"),
                 AddressProblem::Unfinished => "a number is missing after \"weight\"; nothing was changed".to_owned(),
             };
