@@ -139,7 +139,7 @@ fn a_load_is_all_or_nothing() {
         "pass in proto tcp from any to any port = 80 flags S/SA label \"web\"\n"
     );
     assert_eq!(host.ends(0, &["-a", "inner", "-Fr"], ""), "rules cleared\n");
-    assert_eq!(host.good(&["-a", "inner", "-sr"], ""), "");
+    assert_eq!(host.ends(0, &["-a", "inner", "-sr"], ""), "pfctl: Anchor does not exist\n");
 }
 
 #[test]
@@ -177,11 +177,17 @@ fn tables_from_files_change_whole_or_not_at_all() {
     let good = host.file("good", "10/8 !10.1/16 # a comment\n\n::1\n");
     assert_eq!(host.ends(0, &["-t", "t", "-T", "replace", "-f", &good], ""), "3 addresses added.\n");
     let bad = host.file("bad", "10/8\n192.0.2.0/24\n1.2.3.4.5\n");
-    let err = host.ends(1, &["-t", "t", "-T", "replace", "-f", &bad], "");
+    let err = host.ends(255, &["-t", "t", "-T", "replace", "-f", &bad], "");
     assert!(err.contains("no IP address found for 1.2.3.4.5") && err.contains("bad:3: "), "{err}");
     assert_eq!(host.good(&["-t", "t", "-Ts"], ""), "   10.0.0.0/8\n  !10.1.0.0/16\n   ::1\n");
-    assert_eq!(host.ends(1, &["-t", "none", "-Ts"], ""), "pfctl: Table does not exist.\n");
-    assert_eq!(host.ends(1, &["-t", "c", "-Tadd", "2.2.2.2"], ""), "pfctl: Operation not permitted.\n");
+    assert_eq!(host.ends(255, &["-t", "none", "-Ts"], ""), "pfctl: Table does not exist\n");
+    assert_eq!(host.ends(255, &["-a", "nowhere", "-t", "t", "-Ts"], ""), "pfctl: Table does not exist\n");
+    assert_eq!(host.ends(255, &["-a", "*", "-t", "none", "-Ts"], ""), "", "of all anchors, some have no such table");
+    assert_eq!(host.ends(255, &["-t", "c", "-Tadd", "2.2.2.2"], ""), "pfctl: Operation not permitted\n");
+    assert_eq!(host.ends(1, &["-t", "none", "-Texpire", "soon"], ""), "pfctl: expiry time: invalid\n");
+    // What cannot be done does not keep the rest from being done.
+    let err = host.ends(255, &["-t", "none", "-x", "err", "-Tflush"], "");
+    assert_eq!(err, "pfctl: Table does not exist\ndebug level set to 'err'\n");
     assert_eq!(host.ends(2, &["-t", "t", "-Ttest", "10.2.3.4", "10.1.0.1"], ""), "1/2 addresses match.\n");
     // More than one message holds: still one change.
     let many: String = (0..5000).map(|n| format!("192.0.{}.{}\n", n / 250, n % 250)).collect();
@@ -201,9 +207,43 @@ fn tables_from_files_change_whole_or_not_at_all() {
     // More than the limit: none of them.
     let over: String = (0..250_000).map(|n| format!("10.{}.{}.{}\n", n >> 16, n >> 8 & 255, n & 255)).collect();
     let over = host.file("over", &over);
-    let err = host.ends(1, &["-t", "t", "-T", "add", "-f", &over], "");
+    let err = host.ends(255, &["-t", "t", "-T", "add", "-f", &over], "");
     assert!(err.contains("the limit of table entries is reached"), "{err}");
     assert_eq!(host.good(&["-t", "t", "-Ts"], ""), "   1.1.1.1\n   192.0.0.1\n");
+}
+
+#[test]
+fn anchors_and_what_is_in_them() {
+    let host = Host::start();
+    let rules = "table <t> persist\nanchor \"a\" {\npass label \"in\"\nanchor \"b\" {\nblock\n}\n}\n\
+                 anchor \"c/*\"\nanchor {\npass label \"here\"\n}\npass from <t>\n";
+    host.good(&["-f", "-"], rules);
+    host.good(
+        &["-a", "c/one", "-f", "-"],
+        "table <x> { 1.1.1.1 }\ntable <k> const { 2.2.2.2 }\npass from { <x>, <k> }\n",
+    );
+    // All of them, the inner behind the outer; those without a name only with `-v`.
+    assert_eq!(host.good(&["-sA"], ""), "  a\n  a/b\n  c\n  c/one\n");
+    assert_eq!(host.good(&["-gsA"], ""), "  a\n  a/b\n  c\n  c/one\n");
+    assert_eq!(host.good(&["-vsA"], ""), "  _3\n  a\n  a/b\n  c\n  c/one\n");
+    assert_eq!(host.good(&["-a", "a", "-sA"], ""), "  a/b\n");
+    assert_eq!(host.good(&["-a", "*", "-sT"], ""), "k@c/one\nx@c/one\nt\n", "the innermost first");
+    // A title wherever it goes into an anchor.
+    let all = host.good(&["-sa"], "");
+    let inner = "anchor all {\n\nFILTER RULES:\n  pass all flags S/SA label \"here\"\n}\n";
+    assert!(all.contains(inner) && all.contains("\nLABEL COUNTERS:\n\nTIMEOUTS:\n"), "{all}");
+    // Killing and clearing asks for no table; a constant one can be killed.
+    assert_eq!(host.ends(0, &["-t", "none", "-Tkill"], ""), "0 table deleted.\n");
+    assert_eq!(host.ends(0, &["-t", "none", "-Tzero"], ""), "0 table/stats cleared.\n");
+    assert_eq!(host.ends(0, &["-t", "new", "-nTadd", "1.1.1.1"], ""), "1 table created (dummy).\n");
+    assert_eq!(host.ends(0, &["-a", "c/one", "-t", "k", "-Tkill"], ""), "1 table deleted.\n");
+    let err = host.ends(255, &["-a", "c/one", "-t", "k", "-nTadd", "1.1.1.1"], "");
+    assert_eq!(err, "pfctl: Table does not exist\n", "a rule names it: none is made");
+    assert_eq!(host.ends(255, &["-a", "_pf", "-t", "u", "-Tadd", "1.1.1.1"], ""), "pfctl: Anchor does not exist\n");
+    // What has no rules, no tables and is not called is no anchor.
+    assert_eq!(host.good(&["-a", "*", "-Fr"], ""), "Removing:\n  c/one\n  c\n  a/b\n  a\n  _3\n  /\n");
+    assert_eq!(host.good(&["-vsA"], ""), "");
+    assert_eq!(host.ends(1, &["-a", "a/*", "-FT"], ""), "pfctl: Anchor does not exist\n");
 }
 
 #[test]
@@ -227,10 +267,19 @@ fn pfctls_words_and_exit_statuses() {
     }
     assert_eq!(host.ends(1, &["-a", "nowhere", "-sA"], ""), "pfctl: Anchor does not exist\n");
     for tables in ["-sT", "-FT"] {
-        assert_eq!(host.ends(0, &["-a", "nowhere", tables], ""), "pfctl: Anchor does not exist.\n");
+        assert_eq!(host.ends(1, &["-a", "nowhere", tables], ""), "pfctl: Anchor does not exist\n");
     }
     assert_eq!(host.ends(0, &["-Fs"], ""), "0 states cleared\n");
     assert_eq!(host.ends(0, &["-k", "10.0.0.0/8"], ""), "killed 0 states from 1 sources and 0 destinations\n");
+    assert_eq!(host.ends(0, &["-k", "id", "-k", "1/0"], ""), "killed 0 states\n");
+    let long = "l".repeat(64);
+    for with in [["-k", "::1"], ["-F", "states"], ["-F", "info"]] {
+        assert_eq!(
+            host.ends(1, &[&["-i", &long], &with[..]].concat(), ""),
+            format!("pfctl: invalid interface: {long}\n")
+        );
+    }
+    assert_eq!(host.ends(1, &["-k", "label", "-k", &long], ""), format!("pfctl: label too long: {long}\n"));
     assert_eq!(host.ends(0, &["-q", "-Fi", "-FS"], ""), "");
     let all = host.ends(0, &["-Fa"], "");
     for line in ["0 tables deleted.", "rules cleared", "0 states cleared", "source tracking entries cleared"] {

@@ -23,10 +23,10 @@ fn ancestors(path: &str) -> impl Iterator<Item = &str> {
     inner.chain(core::iter::once(path))
 }
 
-/// Every path somebody speaks of: rulesets, what anchor rules call, tables. Some come more than once.
+/// Every path somebody speaks of: rulesets that have rules, what anchor rules call, tables. Some come more than once.
 fn paths<P: Platform>(f: &Filter<P>) -> impl Iterator<Item = &str> {
     let programs = f.engine.programs().iter().flat_map(|p| {
-        let rulesets = p.rulesets().iter().map(|r| p.text(r.path));
+        let rulesets = p.rulesets().iter().filter(|r| r.rules.len > 0).map(|r| p.text(r.path));
         rulesets.chain(p.anchors().iter().map(|a| p.text(a.path)))
     });
     let tables = f.engine.tables.names().iter().filter(|t| !t.dynamic);

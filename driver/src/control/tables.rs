@@ -18,6 +18,9 @@ use crate::platform::Platform;
 /// Tables of one page.
 const TABLES: usize = 256;
 
+/// The anchor of tables that follow interfaces.
+const DYNAMIC: &str = "_pf";
+
 const NO_TABLE: Refusal<'static> = Refusal::new(Code::NoSuch, "Table does not exist");
 const CONST: Refusal<'static> = Refusal::new(Code::NotPermitted, "the table is constant");
 
@@ -191,8 +194,7 @@ fn good_name(path: &str, name: &str) -> Result<(), Refusal<'static>> {
     if name.is_empty() || name.len() > MAX_NAME.min(31) {
         return Err(Refusal::new(Code::Invalid, "a table's name has 1 to 31 characters"));
     }
-    let reserved = |s: &str| s.starts_with('_') || s.contains("/_");
-    if reserved(path) { Err(Refusal::new(Code::NotPermitted, "the anchor is the filter's own")) } else { Ok(()) }
+    if path == DYNAMIC { Err(Refusal::new(Code::Invalid, "the anchor is the filter's own")) } else { Ok(()) }
 }
 
 pub(super) fn touch<P: Platform>(
@@ -207,7 +209,10 @@ pub(super) fn touch<P: Platform>(
     match touch {
         TableTouch::Create => create(f, path, name, dry, reply),
         TableTouch::Kill => {
-            let slot = changeable(f, path, name)?;
+            // Also a constant one; one there is not is none to kill.
+            let Some(slot) = find(f, path, name).ok().filter(|n| !n.dynamic).map(|n| n.slot) else {
+                return changed(0_u64, reply);
+            };
             if !dry {
                 kill(f, slot)?;
             }
@@ -222,7 +227,7 @@ pub(super) fn touch<P: Platform>(
             changed(count, reply)
         }
         TableTouch::Zero(entries) => {
-            let slot = find(f, path, name)?.slot;
+            let Ok(slot) = find(f, path, name).map(|n| n.slot) else { return changed(0_u64, reply) };
             if !dry {
                 f.engine.tables.all.clock(now);
                 f.engine.tables.all.zero(slot, entries);
@@ -248,7 +253,8 @@ fn create<P: Platform>(f: &mut Filter<P>, path: &str, name: &str, dry: bool, rep
         return Err(failed(TableError::TooMany));
     }
     if dry {
-        return changed(1_u64, reply);
+        // One that rules name is there, if not in force: pf says nothing of it.
+        return changed(u64::from(f.engine.tables.named(path.as_bytes(), name.as_bytes()).is_none()), reply);
     }
     let now = f.seconds();
     let made = f.engine.tables.make(path.as_bytes(), name.as_bytes(), TableFlags::PERSIST).map_err(memory)?;
@@ -271,7 +277,7 @@ fn kill<P: Platform>(f: &mut Filter<P>, slot: Slot) -> Result<(), Refusal<'stati
 
 pub(super) fn flush<P: Platform>(f: &mut Filter<P>, path: &str, dry: bool, reply: &mut [u8]) -> Reply {
     let mut count = 0_u32;
-    let mine = |n: &&Named| n.path == path.as_bytes() && n.active && !n.dynamic && !n.flags.has(TableFlags::CONST);
+    let mine = |n: &&Named| n.path == path.as_bytes() && n.active && !n.dynamic;
     let all = f.engine.tables.names().iter().filter(mine).map(|n| n.slot);
     let mut slots = room("tables", pfvm::count::number(all.clone())).map_err(memory)?;
     all.for_each(|s| push(&mut slots, s));

@@ -7,7 +7,7 @@ use pfvm::api::{Code, Request, SourceFilter, StateFilter};
 
 use super::Pf;
 use super::book::Book;
-use super::rules::is_below;
+use super::rules::{NO_ANCHOR, below};
 use crate::link::{Outcome, Trouble};
 
 impl Pf<'_> {
@@ -53,17 +53,13 @@ impl Pf<'_> {
             return Ok(());
         }
         let book = Book::read(&mut self.link)?;
-        let below = |p: &str| p != path && (path.is_empty() || is_below(p, path));
-        let mut paths = vec![path.to_owned()];
-        paths.extend(book.paths().filter(|p| below(p)).map(str::to_owned));
-        if self.command.options.verbose > 0 {
-            self.out.put("Removing:\n");
+        if !book.exists(path) {
+            return Err(Trouble::Here(NO_ANCHOR.into()));
         }
+        self.out.put("Removing:\n");
         // The innermost go first, so that nothing keeps what is below it.
-        for path in paths.iter().rev() {
-            if self.command.options.verbose > 0 {
-                self.out.put(&format!("  {}\n", if path.is_empty() { "/" } else { path }));
-            }
+        for path in below(&book, path).iter().map(String::as_str).rev().chain([path]) {
+            self.out.put(&format!("  {}\n", if path.is_empty() { "/" } else { path }));
             if tables {
                 absent_is_empty(self.link.change(&Request::FlushTables { path, dry: false }))?;
             }
@@ -81,7 +77,7 @@ impl Pf<'_> {
     }
 
     fn flush_states(&mut self) -> Outcome {
-        let iface = self.command.interface.as_deref().unwrap_or_default();
+        let iface = self.interface()?;
         let filter = StateFilter { iface, ..StateFilter::default() };
         let n = self.link.change(&Request::KillStates { filter })?;
         self.out.confirm(&format!("{n} states cleared"));
@@ -95,7 +91,7 @@ impl Pf<'_> {
     }
 
     fn flush_info(&mut self) -> Outcome {
-        let iface = self.command.interface.as_deref().unwrap_or_default();
+        let iface = self.interface()?;
         self.link.change(&Request::ClearStatus { iface })?;
         let of = if iface.is_empty() { String::new() } else { format!(" for interface {iface}") };
         self.out.confirm(&format!("pf: statistics cleared{of}"));

@@ -77,7 +77,7 @@ pub(crate) fn status_text(s: &Status<'_>, verbose: bool) -> String {
         interface(&mut out, s);
     }
     let _ = writeln!(out, "{:<27} {:>14} {:>16}", "State Table", "Total", "Rate");
-    let mut rows = Rows { out: &mut out, seconds: if s.running { s.since } else { 0 } };
+    let mut rows = Rows { out: &mut out, seconds: s.since };
     let [states, half_open] = s.states;
     rows.now("current entries", states.into());
     rows.now("half-open tcp", half_open.into());
@@ -320,7 +320,7 @@ impl Pf<'_> {
         for (queue, nr) in image.queues().zip(1_u32..) {
             let iface = queue.iface.and_then(|i| ifaces.get(usize::from(i.0)).copied());
             let text = image.text(queue.text);
-            if text.is_empty() || wanted.is_some_and(|w| iface.is_some_and(|i| i != w)) {
+            if text.is_empty() || wanted.is_some_and(|w| iface != Some(w)) {
                 continue;
             }
             queues.push(Queue {
@@ -376,10 +376,14 @@ impl Queue {
     fn lines(&self, verbose: bool, debug: bool, again: bool) -> String {
         let mut out = format!("{}\n", self.text);
         if verbose {
-            let mut words = self.text.split_whitespace().skip_while(|w| *w != "qlimit");
-            let limit = words.nth(1).unwrap_or(QLIMIT);
+            let words = || self.text.split_whitespace().skip(2);
+            let limit = words().skip_while(|w| *w != "qlimit").nth(1).unwrap_or(QLIMIT);
+            let has = |word| words().any(|w| w == word);
+            // Of a queue of flows that nothing shapes, pfctl also shows how long packets wait.
+            let flows = self.ids[1] == 0 && has("flows") && !has("bandwidth");
+            let delay = if flows { "  avg delay: 0.000ms std-dev: 0.000ms  flows:   0" } else { "" };
             let _ = writeln!(out, "  [ pkts: {0:>10}  bytes: {0:>10}  dropped pkts: {0:>6} bytes: {0:>6} ]", 0);
-            let _ = writeln!(out, "  [ qlength: {:>3}/{limit:>3} ]", 0);
+            let _ = writeln!(out, "  [ qlength: {:>3}/{limit:>3}{delay} ]", 0);
             if again {
                 let _ = writeln!(out, "  [ measured: {:>7.1} packets/s, 0 b/s ]", 0.0);
             }

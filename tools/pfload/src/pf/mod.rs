@@ -42,6 +42,8 @@ pub(crate) struct Pf<'c> {
     pub out: Out,
     facts: Option<Facts>,
     titled: bool,
+    /// Whether a listed rule has a label, so that `-s all` has a title for them.
+    labels: bool,
 }
 
 /// Carries a command line out.
@@ -96,7 +98,7 @@ fn live(out: &mut Out, command: &Command) -> Outcome<Done> {
 
 fn with(out: &mut Out, command: &Command, link: Link, act: impl FnOnce(&mut Pf<'_>) -> Outcome<Done>) -> Outcome<Done> {
     let own = std::mem::replace(out, Out::new(command.quiet, command.json));
-    let mut pf = Pf { command, link, out: own, facts: None, titled: false };
+    let mut pf = Pf { command, link, out: own, facts: None, titled: false, labels: false };
     let done = act(&mut pf);
     *out = pf.out;
     done
@@ -125,7 +127,10 @@ fn host_file(link: &mut Link) -> Outcome<Option<Facts>> {
     Facts::parse(&text).map(Some).map_err(|e| Trouble::Here(format!("the facts file of the filter's host: {e}")))
 }
 
-impl Pf<'_> {
+/// An interface's name has fewer bytes than that.
+const IFNAMSIZ: usize = 16;
+
+impl<'c> Pf<'c> {
     /// The facts, read when they are first wanted.
     pub(crate) fn facts(&mut self) -> Outcome<&Facts> {
         let facts = match self.facts.take() {
@@ -135,6 +140,12 @@ impl Pf<'_> {
         Ok(self.facts.insert(facts))
     }
 
+    /// The interface of `-i`, empty for all.
+    fn interface(&self) -> Outcome<&'c str> {
+        let iface = self.command.interface.as_deref().unwrap_or_default();
+        if iface.len() < IFNAMSIZ { Ok(iface) } else { Err(Trouble::Here(format!("invalid interface: {iface}"))) }
+    }
+
     /// A document of `--json`.
     pub(crate) fn document(&mut self, kind: &str, data: Value) {
         self.out.kind(kind, &data);
@@ -142,7 +153,9 @@ impl Pf<'_> {
 
     /// What was asked for, under a title when everything is shown.
     fn section(&mut self, title: &str, text: &str) {
-        if self.command.show == Some("all") && (!text.is_empty() || title == "FILTER RULES:") {
+        if self.command.show == Some("all")
+            && (!text.is_empty() || ["FILTER RULES:", "LABEL COUNTERS:"].contains(&title))
+        {
             let gap = if std::mem::replace(&mut self.titled, true) { "\n" } else { "" };
             self.out.put(&format!("{gap}{title}\n"));
         }

@@ -28,7 +28,7 @@ fn find_name(hosts: &str, addr: IpAddr) -> Option<String> {
 ///
 /// # Errors
 /// A name nobody knows, a prefix that is too long.
-pub(crate) fn networks(text: &str, facts: &Facts) -> Outcome<Vec<Net>> {
+pub(crate) fn networks(text: &str, facts: &Facts, numeric: bool) -> Outcome<Vec<Net>> {
     let (host, bits) = match text.split_once('/') {
         Some((host, bits)) => (host, Some(bits)),
         None => (text, None),
@@ -36,10 +36,13 @@ pub(crate) fn networks(text: &str, facts: &Facts) -> Outcome<Vec<Net>> {
     let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
     let found: Vec<IpAddr> = match bare.parse() {
         Ok(addr) => vec![addr],
+        Err(_) if numeric || bits.is_some() => {
+            return Err(Trouble::Here("getaddrinfo: name or service is not known".into()));
+        }
         Err(_) => facts.resolve(bare),
     };
     if found.is_empty() {
-        return Err(Trouble::Here(format!("getaddrinfo: no address associated with name: {bare}")));
+        return Err(Trouble::Here("getaddrinfo: no address associated with name".into()));
     }
     found.into_iter().map(|addr| network(addr, bits)).collect()
 }
@@ -79,11 +82,15 @@ mod tests {
             hosts: [("two".to_owned(), vec!["10.0.0.1".parse().unwrap(), "::1".parse().unwrap()])].into(),
             ..Facts::default()
         };
-        let list = |text: &str| networks(text, &facts).map(|n| n.iter().map(|n| (n.af, n.prefix)).collect::<Vec<_>>());
+        let list =
+            |text: &str| networks(text, &facts, false).map(|n| n.iter().map(|n| (n.af, n.prefix)).collect::<Vec<_>>());
         assert_eq!(list("two").unwrap(), [(Af::Inet, 32), (Af::Inet6, 128)]);
         assert_eq!(list("0.0.0.0/0").unwrap(), [(Af::Inet, 0)]);
         assert_eq!(list("10.0.0.0/33").unwrap_err().to_string(), "prefix is too large: 33");
-        assert!(list("nowhere").is_err());
+        let said = |text, numeric| networks(text, &facts, numeric).unwrap_err().to_string();
+        assert_eq!(said("nowhere", false), "getaddrinfo: no address associated with name");
+        assert_eq!(said("two/8", false), "getaddrinfo: name or service is not known");
+        assert_eq!(said("two", true), "getaddrinfo: name or service is not known");
     }
 
     #[test]

@@ -213,10 +213,15 @@ struct Listed<'a> {
     format: Format,
     only: Option<u32>,
     services: Option<&'a Facts>,
+    /// Rulesets that were walked through, for `-z`.
+    walked: Vec<String>,
 }
 
-/// pfctl's words for an anchor there is none of; after a table command with a full stop.
+/// pfctl's words for an anchor there is none of.
 pub(super) const NO_ANCHOR: &str = "Anchor does not exist";
+
+/// Title of rules in `-s all`; pfctl repeats it where it goes into an anchor.
+const RULES: &str = "FILTER RULES:";
 
 /// Calls deeper than this are not followed; pf allows no more.
 const DEPTH: usize = 64;
@@ -234,16 +239,21 @@ impl Pf<'_> {
         }
         let counts = if self.numbers() { counts(&mut self.link)? } else { Counts::new() };
         let services = if command.options.port_names { Some(self.facts()?.clone()) } else { None };
-        let only = command.rule_number.and_then(|n| u32::try_from(n).ok());
-        let mut listed = Listed { book, counts, format, only, services: services.as_ref() };
+        let all = command.show == Some("all");
+        let only = command.rule_number.filter(|_| !all).and_then(|n| u32::try_from(n).ok());
+        let mut listed = Listed { book, counts, format, only, services: services.as_ref(), walked: Vec::new() };
         if self.out.json {
             return self.rules_json(&path, &mut listed);
         }
         let mut text = String::new();
-        self.list(&mut listed, &path, 0, command.wildcard, &mut text)?;
-        self.section(if format == Format::Rules { "FILTER RULES:" } else { "LABEL COUNTERS:" }, &text);
+        self.list(&mut listed, &path, 0, command.wildcard && !all, &mut text)?;
+        match format {
+            Format::Rules => self.section(RULES, &text),
+            Format::Labels if self.labels => self.section("LABEL COUNTERS:", &text),
+            Format::Labels => self.out.put(&text),
+        }
         if command.zero {
-            self.zero_rules()?;
+            listed.walked.iter().try_for_each(|path| self.zero_ruleset(path))?;
         }
         Ok(())
     }
@@ -267,8 +277,13 @@ impl Pf<'_> {
         let (verbose, debug) = (self.command.options.verbose, self.command.options.debug);
         let numbers = self.numbers();
         let indent = if verbose > 0 { String::new() } else { "  ".repeat(depth) };
+        if depth > 0 && self.command.show == Some("all") {
+            let _ = writeln!(out, "\n{RULES}");
+        }
+        listed.walked.push(path.to_owned());
         for rule in listed.book.rules(&mut self.link, path)? {
-            if listed.only.is_some_and(|nr| nr != rule.row.nr) || (rule.row.expired && !numbers) {
+            self.labels |= !rule.words.label.is_empty();
+            if listed.only.is_some_and(|nr| nr != rule.row.nr) {
                 continue;
             }
             if !rule.words.call.as_ref().is_some_and(|(_, all)| *all) {
@@ -280,8 +295,13 @@ impl Pf<'_> {
                 }
                 continue;
             }
+            out.push_str(&indent);
+            if rule.row.expired && !numbers {
+                // pfctl leaves the line there.
+                continue;
+            }
             let setting = Setting { numbers, path, counts: &listed.counts, services: listed.services };
-            let _ = write!(out, "{indent}{}", line(&rule, &setting));
+            out.push_str(&line(&rule, &setting));
             match &rule.words.call {
                 Some(call) if is_open(call, self.command.recurse) => {
                     let _ = write!(out, " {{\n{}", figures(&rule, verbose, debug));
@@ -326,22 +346,16 @@ impl Pf<'_> {
         Ok(())
     }
 
-    /// `-z`: counters of the anchor's rules to zero, of all below it with `*`.
+    /// `-z`: counters of the anchor's rules to zero, not of those below it.
     pub(super) fn zero_rules(&mut self) -> Outcome {
-        let path = self.command.options.anchor.trim_start_matches('/').to_owned();
-        let mut paths = vec![path.clone()];
-        if self.command.recurse {
-            let book = Book::read(&mut self.link)?;
-            paths.extend(
-                book.paths().filter(|p| *p != path && (path.is_empty() || is_below(p, &path))).map(str::to_owned),
-            );
-        }
-        for path in paths {
-            match self.link.change(&Request::ZeroRules { path: &path }) {
-                Err(why) if why.is(Code::NotFound) && path.is_empty() => {}
-                Err(why) if why.is(Code::NotFound) => self.out.warn(NO_ANCHOR),
-                done => drop(done?),
-            }
+        self.zero_ruleset(self.command.options.anchor.trim_start_matches('/'))
+    }
+
+    fn zero_ruleset(&mut self, path: &str) -> Outcome {
+        match self.link.change(&Request::ZeroRules { path }) {
+            Err(why) if !why.is(Code::NotFound) => return Err(why),
+            Err(_) if !path.is_empty() && !self.has_anchor(path)? => self.out.warn(NO_ANCHOR),
+            _ => {}
         }
         Ok(())
     }
@@ -364,9 +378,8 @@ impl Pf<'_> {
         if !book.exists(&path) {
             return Err(Trouble::Here(NO_ANCHOR.into()));
         }
-        let mut names = Vec::new();
-        anchors(&book, &path, self.command.options.verbose > 0, &mut names);
-        names.retain(|name| self.command.options.debug || !name.starts_with('_'));
+        let mut names = below(&book, &path);
+        names.retain(|name| self.command.options.verbose > 0 || !name.starts_with('_'));
         if self.out.json {
             self.document("anchors", json!(names));
         } else {
@@ -378,22 +391,16 @@ impl Pf<'_> {
     }
 }
 
-/// Whether a path lies below another.
-pub(super) fn is_below(path: &str, root: &str) -> bool {
-    path.strip_prefix(root).is_some_and(|rest| rest.starts_with('/'))
-}
-
-fn anchors(book: &Book, path: &str, deep: bool, names: &mut Vec<String>) {
-    for name in book.children(path) {
-        if name == DYNAMIC {
-            continue;
-        }
-        let child = if path.is_empty() { name } else { format!("{path}/{name}") };
-        names.push(child.clone());
-        if deep {
-            anchors(book, &child, deep, names);
-        }
-    }
+/// All anchors below a path, each before those below it.
+pub(super) fn below(book: &Book, path: &str) -> Vec<String> {
+    let children = book.children(path).into_iter().filter(|name| name != DYNAMIC);
+    let paths = children.map(|name| if path.is_empty() { name } else { format!("{path}/{name}") });
+    paths
+        .flat_map(|child| {
+            let deeper = below(book, &child);
+            std::iter::once(child).chain(deeper)
+        })
+        .collect()
 }
 
 fn rule_json(path: &str, rule: &Known) -> Value {

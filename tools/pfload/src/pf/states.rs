@@ -20,6 +20,8 @@ use crate::out::clock;
 
 /// First bytes of a file of states: what it is and the version of its rows.
 const MAGIC: [u8; 8] = *b"PFSTATE\x01";
+/// Bytes a label may have.
+const MAX_LABEL: usize = 63;
 /// Path of the ticket for states on their way in: of two clients the later counts.
 const TICKET: &str = "_states";
 /// `PFSTATE_SLOPPY`, `PFSTATE_PFLOW`.
@@ -78,7 +80,7 @@ impl Pf<'_> {
         };
         let filter = StateFilter {
             iface: command.interface.as_deref().unwrap_or_default(),
-            rule: command.rule_number.and_then(|n| u32::try_from(n).ok()),
+            rule: command.rule_number.filter(|_| command.show != Some("all")).and_then(|n| u32::try_from(n).ok()),
             ..StateFilter::default()
         };
         let (out, mut titled, all) = (&mut self.out, false, command.show == Some("all"));
@@ -108,11 +110,14 @@ impl Pf<'_> {
     pub(super) fn kill_states(&mut self) -> Outcome {
         let command = self.command;
         let wanted = |what: &str| Trouble::Usage(format!("no {what} specified"));
-        let iface = command.interface.as_deref().unwrap_or_default();
+        let iface = self.interface()?;
         let rdomain = command.rdomain.into();
         let base = StateFilter { iface, rdomain, ..StateFilter::default() };
         let words: Vec<&str> = command.kill.iter().map(String::as_str).collect();
         let n = match words.as_slice() {
+            ["label", label] if label.len() > MAX_LABEL => {
+                return Err(Trouble::Here(format!("label too long: {label}")));
+            }
             ["label", label] if !label.is_empty() => self.kill_by(StateFilter { label, ..base })?,
             ["key", text] if !text.is_empty() => self.kill_by(StateFilter { key: Some(parse_key(text)?), ..base })?,
             ["id", text] if !text.is_empty() => {
@@ -157,9 +162,10 @@ impl Pf<'_> {
 
     /// Sources and destinations that go together, and how many of each pfctl counts.
     fn pairs(&mut self, words: &[&str]) -> Outcome<Ends> {
+        let numeric = self.command.options.numeric;
         let facts = self.facts()?;
-        let sources = names::networks(words.first().copied().unwrap_or_default(), facts)?;
-        let dests = words.get(1).map(|w| names::networks(w, facts)).transpose()?;
+        let sources = names::networks(words.first().copied().unwrap_or_default(), facts, numeric)?;
+        let dests = words.get(1).map(|w| names::networks(w, facts, numeric)).transpose()?;
         let (mut pairs, mut counted) = (Vec::new(), 0);
         for src in &sources {
             match &dests {
@@ -287,8 +293,7 @@ fn parse_key(text: &str) -> Outcome<Key> {
         let wanted = "\"protocol host1:port1 direction host2:port2\" format";
         return Err(Trouble::Here(format!("pfctl_key_kill_states: key must be {wanted}")));
     };
-    let number = pfc::facts::Facts::default().protocol(proto).or_else(|| proto.parse().ok());
-    let number = number.ok_or_else(|| bad("protocol", proto))?;
+    let number = pfc::facts::Facts::default().protocol(proto).ok_or_else(|| bad("protocol", proto))?;
     let (src, dst) = match *arrow {
         "->" => (left, right),
         "<-" => (right, left),
@@ -318,21 +323,22 @@ fn end(text: &str) -> Option<(IpAddr, u16)> {
     Some((host.parse().ok()?, port.parse().ok()?))
 }
 
-/// `id[/creator]`, both hexadecimal.
+/// `id[/creator]`, both hexadecimal; what follows is nobody's business. No creator, or 0, is this host.
 fn parse_id(text: &str) -> Outcome<(u64, Option<u32>)> {
-    let bad = || Trouble::Usage("wrong id format specified".into());
-    let (id, creator) = match text.split_once('/') {
-        Some((id, creator)) => (id, Some(u32::from_str_radix(creator, 16).map_err(|_| bad())?)),
-        None => (text, None),
-    };
-    let id = u64::from_str_radix(id.trim_start_matches("0x"), 16).map_err(|_| bad())?;
+    let (id, rest) = hexadecimal(text).ok_or_else(|| Trouble::Usage("wrong id format specified".into()))?;
     if id == 0 {
         return Err(Trouble::Usage("cannot kill id 0".into()));
     }
-    if creator == Some(0) {
-        return Err(Trouble::Usage("cannot kill creatorid 0".into()));
-    }
-    Ok((id, creator))
+    let creator = rest.strip_prefix('/').and_then(hexadecimal).and_then(|(n, _)| u32::try_from(n).ok());
+    Ok((id, creator.filter(|n| *n != 0)))
+}
+
+/// A number at the beginning of a text, as `scanf` reads it, and what is behind it.
+fn hexadecimal(text: &str) -> Option<(u64, &str)> {
+    let text = text.trim_start();
+    let bare = text.strip_prefix("0x").filter(|rest| rest.starts_with(|c: char| c.is_ascii_hexdigit())).unwrap_or(text);
+    let (digits, rest) = bare.split_at(bare.find(|c: char| !c.is_ascii_hexdigit()).unwrap_or(bare.len()));
+    Some((u64::from_str_radix(digits, 16).ok()?, rest))
 }
 
 /// A source node: one line, with `-v` its age and counters.
@@ -447,6 +453,7 @@ mod tests {
         for (bad, why) in [
             ("tcp 10.0.0.1:1 192.0.2.1:80", "pfctl_key_kill_states: key must be "),
             ("what 1.1.1.1:1 -> 2.2.2.2:2", "invalid protocol: what"),
+            ("6 1.1.1.1:1 -> 2.2.2.2:2", "invalid protocol: 6"),
             ("tcp 1.1.1.1:1 to 2.2.2.2:2", "invalid direction: to"),
             ("tcp 1.1.1.1:1 -> b", "invalid host: b"),
             ("tcp 1.1.1.1:1 -> 2.2.2.2:99999", "invalid host: 2.2.2.2:99999"),
@@ -461,7 +468,10 @@ mod tests {
     fn identifiers() {
         assert_eq!(parse_id("4823e84500000018/fa51").unwrap(), (0x4823_e845_0000_0018, Some(0xfa51)));
         assert_eq!(parse_id("1f").unwrap(), (0x1f, None));
-        for bad in ["", "0", "1/0", "xyz", "1/zz"] {
+        assert_eq!(parse_id(" 0x1fg/2").unwrap(), (0x1f, None));
+        assert_eq!(parse_id("1f/0").unwrap(), (0x1f, None), "this host");
+        assert_eq!(parse_id("1f/zz").unwrap(), (0x1f, None));
+        for bad in ["", "0", "xyz", "/1"] {
             assert!(parse_id(bad).is_err(), "{bad}");
         }
     }

@@ -10,13 +10,16 @@ use pfvm::image::{Entry, TableFlags};
 use pfvm::rule::{Addr, Af};
 use serde_json::{Value, json};
 
-use super::rules::{DYNAMIC, NO_ANCHOR};
+use super::book::Book;
+use super::rules::{DYNAMIC, NO_ANCHOR, below as anchors_below};
 use super::{Done, Pf, addresses};
 use crate::link::{Entries, Feedback, Outcome, Tables, Trouble};
 use crate::out::{Out, ctime, now};
 
 /// Exit status of `-T test` when not all match.
 const NO_MATCH: u8 = 2;
+/// Exit status of a command that failed: pfctl's -1.
+const FAILED: u8 = 255;
 
 /// A table command: the table, the word, its arguments.
 type Asked<'c> = (&'c str, &'static str, &'c [String]);
@@ -36,7 +39,10 @@ pub(crate) fn syntax_only(
     let (mut many, mut done) = (0, Done::GOOD);
     if takes_addresses(verb, words, file)? {
         let how = (command.options.numeric, *verb == "test");
-        many = addresses::read(out, facts, words, file, how)?.len();
+        match addresses::read(out, facts, words, file, how) {
+            Ok(list) => many = list.len(),
+            Err(why) => return failed(out, &why),
+        }
     }
     let line = match *verb {
         "add" => format!("0/{many} addresses added"),
@@ -50,17 +56,20 @@ pub(crate) fn syntax_only(
         "zero" => "0 table/stats cleared".to_owned(),
         "kill" => "0 table deleted".to_owned(),
         "flush" => "0 addresses deleted".to_owned(),
-        "expire" => {
-            lifetime(words)?;
-            "0/0 addresses expired".to_owned()
-        }
+        "expire" => "0/0 addresses expired".to_owned(),
         _ => return Ok(done),
     };
     out.confirm(&format!("{line} (syntax only)."));
     Ok(done)
 }
 
-/// Whether a command takes a list of addresses; one that takes none must not be given any.
+/// Says that a command failed, which keeps nothing else from being done.
+fn failed(out: &mut Out, why: &Trouble) -> Outcome<Done> {
+    super::fail(out, why);
+    Ok(Done(FAILED))
+}
+
+/// Whether a command takes a list of addresses; one that takes none must not be given any but the age of `-T expire`.
 fn takes_addresses(verb: &str, words: &[String], file: Option<&str>) -> Outcome<bool> {
     if matches!(verb, "add" | "delete" | "replace" | "test" | "zero") {
         return Ok(true);
@@ -68,12 +77,12 @@ fn takes_addresses(verb: &str, words: &[String], file: Option<&str>) -> Outcome<
     if file.is_some() || words.len() != usize::from(verb == "expire") {
         return Err(Trouble::Usage(String::new()));
     }
+    words.first().map_or(Ok(0), |word| lifetime(word))?;
     Ok(false)
 }
 
 /// The age `-T expire` is given.
-fn lifetime(words: &[String]) -> Outcome<u64> {
-    let [word] = words else { return Err(Trouble::Usage(String::new())) };
+fn lifetime(word: &str) -> Outcome<u64> {
     let age = strtonum(word, 0, i64::from(u32::MAX)).map_err(|what| Trouble::Here(format!("expiry time: {what}")))?;
     Ok(u64::try_from(age).unwrap_or(0))
 }
@@ -93,7 +102,12 @@ impl Pf<'_> {
             "show" => self.table_show(&path, &name).map(|()| Done::GOOD),
             _ => self.table_whole(&path, asked),
         };
-        done.map_err(table_words)
+        match done.map_err(table_words) {
+            // Of many anchors, the one that has no such table is nothing to speak of.
+            Err(Trouble::Refused { .. }) if command.recurse => Ok(Done(FAILED)),
+            Err(why @ (Trouble::Refused { .. } | Trouble::Here(_))) => failed(&mut self.out, &why),
+            done => done,
+        }
     }
 
     /// Commands with a list of addresses.
@@ -141,10 +155,7 @@ impl Pf<'_> {
     fn table_create(&mut self, path: &str, name: &str) -> Outcome<bool> {
         self.warn_duplicates(path, name)?;
         let dry = self.command.options.dry_run;
-        let made = match self.link.change(&Request::Table { path, name, touch: TableTouch::Create, dry }) {
-            Err(why) if why.is(api::Code::NotPermitted) => return Ok(false),
-            other => other?,
-        };
+        let made = self.link.change(&Request::Table { path, name, touch: TableTouch::Create, dry })?;
         if made > 0 && !self.out.json {
             self.result(&format!("{made} table created"));
         }
@@ -299,7 +310,7 @@ impl Pf<'_> {
 
     /// `-T expire`: pfctl itself finds the addresses and deletes them.
     fn table_expire(&mut self, path: &str, name: &str, words: &[String]) -> Outcome<Done> {
-        let (age, now) = (lifetime(words)?, now());
+        let (age, now) = (lifetime(words.first().map_or("", String::as_str))?, now());
         let old: Vec<Entry> = self
             .entries(path, name)?
             .iter()
@@ -370,8 +381,7 @@ impl Pf<'_> {
         let command = self.command;
         let path = command.options.anchor.trim_start_matches('/').to_owned();
         if path != DYNAMIC && !self.has_anchor(&path)? {
-            self.out.warn(&format!("{NO_ANCHOR}."));
-            return Ok(());
+            return Err(Trouble::Here(NO_ANCHOR.into()));
         }
         let (verbose, debug, below) = (command.options.verbose, command.options.debug, command.recurse);
         let (mut lines, mut documents) = (Vec::new(), Vec::new());
@@ -393,8 +403,10 @@ impl Pf<'_> {
             self.document("tables", Value::Array(documents));
             return Ok(());
         }
-        // By name, then by anchor, as pf keeps them.
-        lines.sort();
+        // By name; of several anchors, the innermost go first.
+        let places = if below { anchors_below(&Book::read(&mut self.link)?, &path) } else { Vec::new() };
+        let place = |path: &String| std::cmp::Reverse(places.iter().position(|p| p == path));
+        lines.sort_by_cached_key(|((name, path), _)| (place(path), name.clone()));
         let text: String = lines.into_iter().map(|(_, text)| text).collect();
         self.section("TABLES:", &text);
         Ok(())
@@ -403,8 +415,7 @@ impl Pf<'_> {
     /// `-F Tables`.
     pub(super) fn flush_tables(&mut self, path: &str) -> Outcome {
         if !self.has_anchor(path)? {
-            self.out.warn(&format!("{NO_ANCHOR}."));
-            return Ok(());
+            return Err(Trouble::Here(NO_ANCHOR.into()));
         }
         let n = self.link.change(&Request::FlushTables { path, dry: self.command.options.dry_run })?;
         self.result(&format!("{n} tables deleted"));
@@ -419,16 +430,17 @@ fn ticket_path(path: &str, name: &str) -> String {
     if own.len() <= api::MAX_PATH { own } else { path.to_owned() }
 }
 
-/// pfctl's words for what a table command cannot do (`pfr_strerror`).
+/// pfctl's words for what a table command cannot do (`pf_strerror`).
 fn table_words(why: Trouble) -> Trouble {
-    let text = match &why {
-        Trouble::Refused { code: api::Code::NoSuch, .. } => "Table does not exist.".to_owned(),
-        Trouble::Refused { code: api::Code::NotFound, .. } => format!("{NO_ANCHOR}."),
-        Trouble::Refused { code: api::Code::NotPermitted, .. } => "Operation not permitted.".to_owned(),
-        Trouble::Refused { code, what } if what.is_empty() => format!("{}.", code.text()),
+    let what = match &why {
+        Trouble::Refused { code: api::Code::NoSuch, .. } => "Table does not exist",
+        Trouble::Refused { code: api::Code::NotFound | api::Code::Invalid, .. } => NO_ANCHOR,
+        Trouble::Refused { code: api::Code::NotPermitted, .. } => "Operation not permitted",
+        Trouble::Refused { code, what } if what.is_empty() => code.text(),
         _ => return why,
     };
-    Trouble::Here(text)
+    let Trouble::Refused { code, .. } = why else { return why };
+    Trouble::Refused { code, what: what.to_owned() }
 }
 
 fn entry(row: &AddressRow) -> Entry {
