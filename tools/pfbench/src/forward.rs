@@ -161,50 +161,56 @@ fn one_by_one(trace: &[Traced], ring: &mut [Slot; RING], mut f: impl FnMut(&mut 
     }
 }
 
-/// Copies packets and gives them to `f`, 32 at a time.
-pub(crate) fn by_batch(trace: &[Traced], ring: &mut [Slot; RING], mut f: impl FnMut(&mut [Slot])) {
-    for (i, many) in trace.chunks(BATCH).enumerate() {
-        let at = (i % 2) * BATCH;
-        let buffers = &mut ring[at..at + many.len()];
-        buffers.copy_from_slice(many);
-        f(black_box(buffers));
+/// Copies packets and gives them to `f`, 32 at a time. `f` calls what it is lent beside once for each packet: the next
+/// batch arrives while it is at this one.
+pub(crate) fn by_batch(trace: &[Traced], ring: &mut [Slot; RING], mut f: impl FnMut(&mut [Slot], &mut dyn FnMut())) {
+    let (mut here, mut coming) = ring.split_at_mut(BATCH);
+    let mut batches = trace.chunks(BATCH);
+    let mut many = batches.next().unwrap_or_default();
+    here[..many.len()].copy_from_slice(many);
+    while !many.is_empty() {
+        let next = batches.next().unwrap_or_default();
+        let mut arriving = coming.iter_mut().zip(next);
+        let mut arrive = || arriving.next().into_iter().for_each(|(to, from)| *to = *from);
+        f(black_box(&mut here[..many.len()]), &mut arrive);
+        (here, coming) = (coming, here);
+        many = next;
     }
+}
+
+/// The same without an engine.
+pub(crate) fn by_batch_alone(trace: &[Traced], ring: &mut [Slot; RING]) {
+    by_batch(trace, ring, |buffers, next| {
+        for buffer in buffers {
+            black_box(buffer);
+            next();
+        }
+    });
 }
 
 /// The packets in some buffers, and whether each goes out.
-pub(crate) fn packets_of(buffers: &mut [Slot]) -> [Option<(Packet<'_>, bool)>; BATCH] {
-    let mut rest = buffers.iter_mut();
-    std::array::from_fn(|_| {
-        let slot = rest.next()?;
+pub(crate) fn packets_of(buffers: &mut [Slot]) -> Vec<(Packet<'_>, bool)> {
+    let packets = buffers.iter_mut().map(|slot| {
         let (len, out) = facts(slot);
-        Some((Packet::whole(&mut slot[..len]), out))
-    })
+        (Packet::whole(&mut slot[..len]), out)
+    });
+    packets.collect()
+}
+
+/// The same as the engine wants them.
+pub(crate) fn arriving<'b, 'p>(packets: &'b mut [(Packet<'p>, bool)], meta: &'b PktMeta) -> Vec<Arriving<'b, 'p>> {
+    let carried = Carried::default();
+    packets.iter_mut().map(|(pkt, out)| Arriving { pkt, meta, seen: seen_of(*out), carried }).collect()
 }
 
 /// Gives a batch to the engine; gives the number of packets that pass.
-fn batch(b: &mut Box, buffers: &mut [Slot]) -> u32 {
-    let meta = PktMeta::default();
-    let count = buffers.len();
-    let mut packets = packets_of(buffers);
-    let mut each = packets.iter_mut().flatten();
+fn batch(b: &mut Box, buffers: &mut [Slot], next: &mut dyn FnMut()) -> u32 {
+    let (mut packets, meta) = (packets_of(buffers), PktMeta::default());
     let mut passed = 0;
-    let mut give = |arriving: &mut [Arriving<'_, '_>]| {
-        b.engine.process_batch(arriving, &mut b.room, &mut b.host, |_, o, _| {
-            passed += u32::from(o.verdict == Verdict::Pass);
-        });
-    };
-    if count == BATCH {
-        let mut all: [Arriving<'_, '_>; BATCH] = std::array::from_fn(|_| {
-            let (pkt, out) = each.next().expect("a batch is full");
-            Arriving { pkt, meta: &meta, seen: seen_of(*out), carried: Carried::default() }
-        });
-        give(&mut all);
-    } else {
-        let mut all: Vec<Arriving<'_, '_>> = each
-            .map(|(pkt, out)| Arriving { pkt, meta: &meta, seen: seen_of(*out), carried: Carried::default() })
-            .collect();
-        give(&mut all);
-    }
+    b.engine.process_batch(&mut arriving(&mut packets, &meta), &mut b.room, &mut b.host, |_, o, _| {
+        passed += u32::from(o.verdict == Verdict::Pass);
+        next();
+    });
     passed
 }
 
@@ -267,7 +273,7 @@ pub(crate) fn run(mode: Mode, proto: Proto, n: u32, passes: usize) -> Result<(),
             all.push(each(clock::timed(&mut || {
                 for _ in 0..times {
                     if batched {
-                        by_batch(&trace, &mut ring, |buffers| passed += batch(&mut b, buffers));
+                        by_batch(&trace, &mut ring, |buffers, next| passed += batch(&mut b, buffers, next));
                     } else {
                         one_by_one(&trace, &mut ring, |slot, len, out| {
                             passed += u32::from(b.one(slot, len, out) == Verdict::Pass);
@@ -281,9 +287,7 @@ pub(crate) fn run(mode: Mode, proto: Proto, n: u32, passes: usize) -> Result<(),
             loops.push(each(clock::timed(&mut || {
                 for _ in 0..times {
                     if batched {
-                        by_batch(&trace, &mut ring, |buffers| {
-                            black_box(buffers);
-                        });
+                        by_batch_alone(&trace, &mut ring);
                     } else {
                         one_by_one(&trace, &mut ring, |slot, len, out| {
                             black_box((slot, len, out));

@@ -5,11 +5,10 @@
 //! takes without the engine is taken off.
 
 use crate::clock;
-use crate::forward::{Box, Mode, NOW, RING, Traced, by_batch, host, packets_of, seen_of, traced};
+use crate::forward::{Box, Mode, NOW, RING, Traced, arriving, by_batch, by_batch_alone, host, packets_of, traced};
 use crate::mix::{Flow, LEN, Proto, SLOT, Slot, SplitMix};
-use pfvm::engine::{Arriving, BATCH, Carried, Engine, Outcome, Scratch, Verdict};
+use pfvm::engine::{Engine, Outcome, Scratch, Verdict};
 use pfvm::packet::PktMeta;
-use std::hint::black_box;
 use std::sync::{Barrier, RwLock};
 
 /// Packets of a thread's trace.
@@ -62,13 +61,16 @@ fn pass(engine: &RwLock<Engine>, traces: &[Vec<Traced>]) -> Result<f64, String> 
             let mut scratch = Scratch::new().map_err(|e| e.to_string())?;
             let (mut passed, mut shared) = (0, 0);
             let loops = clock::timed(&mut || {
-                by_batch(trace, &mut ring, |buffers| {
-                    black_box(buffers);
-                });
+                by_batch_alone(trace, &mut ring);
             });
             start.wait();
             let all = clock::timed(&mut || {
-                by_batch(trace, &mut ring, |buffers| shared += batch(engine, &mut scratch, buffers, &mut passed));
+                by_batch(trace, &mut ring, |buffers, next| {
+                    shared += batch(engine, &mut scratch, buffers, |out| {
+                        passed += usize::from(out.verdict == Verdict::Pass);
+                        next();
+                    });
+                });
             });
             if passed != trace.len() {
                 return Err(format!("{passed} packets of {} passed", trace.len()));
@@ -84,25 +86,24 @@ fn pass(engine: &RwLock<Engine>, traces: &[Vec<Traced>]) -> Result<f64, String> 
     rates.map(|r| r.iter().sum())
 }
 
-/// Gives a batch to the engine, shared as far as it goes; gives the number of packets it was shared for.
-fn batch(engine: &RwLock<Engine>, scratch: &mut Scratch, buffers: &mut [Slot], passed: &mut usize) -> usize {
-    let meta = PktMeta::default();
-    let mut packets = packets_of(buffers);
-    let mut each = packets.iter_mut().flatten();
-    let mut all: [Option<Arriving<'_, '_>>; BATCH] = std::array::from_fn(|_| {
-        let (pkt, out) = each.next()?;
-        Some(Arriving { pkt, meta: &meta, seen: seen_of(*out), carried: Carried::default() })
-    });
-    let mut full: Vec<Arriving<'_, '_>> = all.iter_mut().filter_map(Option::take).collect();
-    let mut count = |out: &Outcome| *passed += usize::from(out.verdict == Verdict::Pass);
+/// Gives a batch to the engine, shared as far as it goes; gives the number of packets it was shared for. `done` is told of
+/// each.
+fn batch(
+    engine: &RwLock<Engine>,
+    scratch: &mut Scratch,
+    buffers: &mut [Slot],
+    mut done: impl FnMut(&Outcome),
+) -> usize {
+    let (mut packets, meta) = (packets_of(buffers), PktMeta::default());
+    let mut all = arriving(&mut packets, &meta);
     let shared = match engine.read() {
-        Ok(engine) => engine.pass_known_batch(&mut full, scratch, NOW, |_, out| count(out)),
+        Ok(engine) => engine.pass_known_batch(&mut all, scratch, NOW, |_, out| done(out)),
         Err(_) => 0,
     };
-    if shared < full.len()
+    if shared < all.len()
         && let Ok(mut engine) = engine.write()
     {
-        engine.process_batch(&mut full[shared..], &mut [], &mut host(), |_, out, _| count(out));
+        engine.process_batch(&mut all[shared..], &mut [], &mut host(), |_, out, _| done(out));
     }
     shared
 }

@@ -2,7 +2,7 @@
 
 use crate::engine::Engine;
 use crate::engine::cx::Cx;
-use crate::engine::order::{Ahead, Seen};
+use crate::engine::order::{Ahead, Seen, Sought};
 use crate::engine::outcome::{Outcome, Replaced, Verdict};
 use crate::host::Host;
 use crate::norm::frag::{Normalized, Reassembly, normalize};
@@ -65,8 +65,8 @@ impl Engine {
                     self.counters.reason(DropReason::Memory);
                     return self.refused(pkt, ahead.pd.tot_len, seen, Refusal::logged(DropReason::Memory), host, out);
                 };
-                ahead.begin(seen);
-                match describe_into(&whole, meta, &mut ahead.pd) {
+                ahead.sought = Sought::Not;
+                match describe_into(&whole, meta, (seen.af, seen.dir, seen.iface), &mut ahead.pd) {
                     Ok(()) => {
                         Self::complete(&mut ahead.pd, seen, &out.carried);
                         self.decide(&mut whole, meta, ahead, host, out);

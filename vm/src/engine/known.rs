@@ -23,14 +23,14 @@ use crate::engine::order::{Ahead, Arriving, BATCH, Seen, Sought, Wishes};
 use crate::engine::outcome::{Carried, Outcome};
 use crate::engine::rules::{RuleEntry, second};
 use crate::engine::test_rule::MAX_HITS;
-use crate::engine::track::{Certain, OtherKey, other_key_of, segment_of, track_other, track_plain, windows_alone};
+use crate::engine::track::{Certain, segment_of, target_of, track_plain, windows_alone};
 use crate::nat::{addr, rewrite};
 use crate::norm::{self, scrub::scrub};
 use crate::packet::{Packet, PacketDesc, PktMeta, proto};
 use crate::rule::{Af, Direction};
-use crate::state::State;
 use crate::state::pool::{OutOfMemory, filled};
 use crate::state::record::{NONE, SRC_NODE_KINDS, StateExt};
+use crate::state::{State, other};
 
 /// What a processor needs to look at packets: their descriptions, and what they have counted so far.
 #[derive(Debug)]
@@ -171,8 +171,7 @@ impl Engine {
             out.carried.pass_unseen();
             return Some(out);
         }
-        known.begin(seen);
-        self.look(pkt, meta, known);
+        self.look(pkt, meta, seen, known);
         if !self.known::<false>(pkt, meta, known, seconds(now_ms), &mut out) {
             return None;
         }
@@ -198,15 +197,20 @@ impl Engine {
         let Scratch { ahead, tally } = scratch;
         let mut passed = 0_usize;
         'all: for some in batch.chunks_mut(ahead.len().max(1)) {
-            self.look_ahead(some, ahead);
-            for (a, k) in some.iter_mut().zip(ahead.iter_mut()) {
+            let far = self.look_ahead(some, ahead);
+            for (i, a) in some.iter_mut().enumerate() {
+                let Some(k) = ahead.get_mut(if far { i } else { 0 }) else { break 'all };
                 let mut out = Outcome::untouched(self.rules.default_place(), a.carried);
                 if self.passes_unseen(a.seen, &a.carried) {
                     out.carried.pass_unseen();
-                } else if self.known::<false>(a.pkt, a.meta, k, now, &mut out) {
-                    self.tally_known(tally, &k.pd, &out);
                 } else {
-                    break 'all;
+                    if !far {
+                        self.look(a.pkt, a.meta, a.seen, k);
+                    }
+                    if !self.known::<false>(a.pkt, a.meta, k, now, &mut out) {
+                        break 'all;
+                    }
+                    self.tally_known(tally, &k.pd, &out);
                 }
                 done(passed, &out);
                 passed = passed.saturating_add(1);
@@ -233,27 +237,25 @@ impl Engine {
         if !self.needs_no_more(s, ext) || wishes.as_ref().is_some_and(|w| w.scrub().random_id) {
             return false;
         }
-        let other = other_key_of(s, None, pd);
         // A destination that changes on the way out makes the host route anew: what follows wants more than this state.
-        let anew = |nk: &OtherKey| pd.dir == Direction::Out && !addr::equal(pd.af, &pd.dst, &nk.target().dst);
-        if !ALONE && other.as_ref().is_some_and(anew) {
+        let anew = || pd.dir == Direction::Out && !addr::equal(pd.af, &pd.dst, &target_of(s, pd).dst);
+        if !ALONE && s.translated() && anew() {
             return false;
         }
         let Some(mut held) = (if ALONE { Some(s.own()) } else { s.hold() }) else { return false };
-        let (mut live, forward) = (held.live(), pd.dir == s.direction());
-        if pd.proto == proto::TCP {
-            if !track_plain(&mut live, &segment_of(pkt, pd), forward, now) {
-                return false;
-            }
-        } else {
-            track_other(&mut live, pd.proto, forward, now);
-        }
-        held.put(&live, pd.dir, pd.tot_len);
+        let forward = pd.dir == s.direction();
+        let (mut src, mut dst) = held.peers(forward);
+        let waits = match pd.proto {
+            proto::TCP => track_plain(&mut src, &mut dst, &segment_of(pkt, pd)),
+            protocol => Some(other::track(protocol, &mut src, &mut dst)),
+        };
+        let Some(waits) = waits else { return false };
+        held.put(forward, (src, dst), waits, now, pd.tot_len);
         drop(held);
         (out.rule, out.action, out.state) = (s.rule, Some(Action::Pass), Some(slot));
         // What is written lies in the window, so none of this can fail.
-        if let Some(nk) = other {
-            let done = rewrite::known(pkt, meta, pd, &nk.target());
+        if s.translated() {
+            let done = rewrite::known(pkt, meta, pd, &target_of(s, pd));
             out.redirect(done.is_ok_and(|d| d.destination), pd);
         }
         if let Some(e) = ext {

@@ -32,6 +32,9 @@ pub struct Seen {
 /// Packets of one batch at most.
 pub const BATCH: usize = 32;
 
+/// So many states do not lie in the second-level cache any more.
+const FAR: u32 = 4096;
+
 /// A packet of a batch.
 #[derive(Debug)]
 pub struct Arriving<'b, 'p> {
@@ -73,14 +76,6 @@ pub(super) struct Ahead {
 impl Ahead {
     /// Nothing known: all zeros, so that it is cheap to write.
     pub(super) const NOTHING: Self = Self { pd: PacketDesc::NOTHING, key: StateKey::NOTHING, sought: Sought::Not };
-
-    /// Begins with a packet: nothing is known but where it is seen.
-    #[inline]
-    pub(super) const fn begin(&mut self, seen: Seen) {
-        (self.pd, self.sought) = (PacketDesc::NOTHING, Sought::Not);
-        (self.pd.dir, self.pd.iface) = (seen.dir, seen.iface);
-        (self.pd.af, self.pd.naf) = (seen.af, seen.af);
-    }
 }
 
 /// The key of a packet that is no ICMP message. Of IPv4 addresses the four bytes are read that were written: all sixteen
@@ -166,17 +161,16 @@ impl Engine {
             out.carried.pass_unseen();
         } else {
             let mut ahead = Ahead::NOTHING;
-            ahead.begin(seen);
-            self.look(pkt, meta, &mut ahead);
+            self.look(pkt, meta, seen, &mut ahead);
             self.described(pkt, meta, seen, &mut ahead, room, host, &mut out);
         }
         out
     }
 
     /// Decides about packets strictly in order, as one by one: `done` is told of each before the next is looked at, with
-    /// the bytes that replace it when it was reassembled. Of every [`BATCH`] packets all are described, and what their
-    /// states are found by is read, before the first is decided about, so that the memory of one is fetched while another
-    /// waits for its own; what is decided does not depend on it.
+    /// the bytes that replace it when it was reassembled. Where there are many states, of every [`BATCH`] packets all are
+    /// described, and what their states are found by is read, before the first is decided about, so that the memory of one
+    /// is fetched while another waits for its own; what is decided does not depend on it.
     pub fn process_batch<H: Host>(
         &mut self,
         batch: &mut [Arriving<'_, '_>],
@@ -187,13 +181,17 @@ impl Engine {
         let mut ahead = core::mem::take(&mut self.ahead);
         let mut base = 0_usize;
         for some in batch.chunks_mut(ahead.len().max(1)) {
-            self.look_ahead(some, &mut ahead);
-            let mut known = ahead.iter_mut();
+            let far = self.look_ahead(some, &mut ahead);
             for (i, a) in some.iter_mut().enumerate() {
                 let mut out = Outcome::untouched(self.rules.default_place(), a.carried);
-                match known.next() {
+                match ahead.get_mut(if far { i } else { 0 }) {
                     _ if self.passes_unseen(a.seen, &a.carried) => out.carried.pass_unseen(),
-                    Some(k) => self.described(a.pkt, a.meta, a.seen, k, room, host, &mut out),
+                    Some(k) => {
+                        if !far {
+                            self.look(a.pkt, a.meta, a.seen, k);
+                        }
+                        self.described(a.pkt, a.meta, a.seen, k, room, host, &mut out);
+                    }
                     None => out = self.process(a.pkt, a.meta, a.seen, a.carried, room, host),
                 }
                 let whole = out.replaced.and_then(|r| room.get(r.at..)?.get(..r.len));
@@ -205,12 +203,15 @@ impl Engine {
     }
 
     /// Describes the packets of a batch and reads from the buckets and records their states should be found at: one kind
-    /// of thing for all packets after the other, in loops so short that many reads are under way at once.
-    pub(super) fn look_ahead(&self, batch: &[Arriving<'_, '_>], ahead: &mut [Ahead]) {
+    /// of thing for all packets after the other, in loops so short that many reads are under way at once. `false`, with
+    /// nothing done, where so few states lie near anyway.
+    pub(super) fn look_ahead(&self, batch: &[Arriving<'_, '_>], ahead: &mut [Ahead]) -> bool {
+        if self.table.len() < FAR {
+            return false;
+        }
         let (mut hashes, mut count) = ([0; BATCH], 0_usize);
         for (a, k) in batch.iter().zip(ahead.iter_mut()) {
-            k.begin(a.seen);
-            self.look(a.pkt, a.meta, k);
+            self.look(a.pkt, a.meta, a.seen, k);
             if let (Some(to), Sought::Hashed(hash)) = (hashes.get_mut(count), k.sought) {
                 *to = hash;
                 count = count.saturating_add(1);
@@ -218,19 +219,20 @@ impl Engine {
         }
         let hashes = hashes.get(..count).unwrap_or_default();
         core::hint::black_box(self.table.touch(hashes));
+        true
     }
 
     /// Describes a packet and hashes its key.
     #[inline]
-    pub(super) fn look(&self, pkt: &Packet<'_>, meta: &PktMeta, k: &mut Ahead) {
-        match describe_into(pkt, meta, &mut k.pd) {
+    pub(super) fn look(&self, pkt: &Packet<'_>, meta: &PktMeta, seen: Seen, k: &mut Ahead) {
+        k.sought = match describe_into(pkt, meta, (seen.af, seen.dir, seen.iface), &mut k.pd) {
             Ok(()) if !k.pd.fragment && k.pd.icmp().is_none() => {
                 k.key = key_of(&k.pd);
-                k.sought = Sought::Hashed(self.table.hash(&k.key));
+                Sought::Hashed(self.table.hash(&k.key))
             }
-            Ok(()) => {}
-            Err(refusal) => k.sought = Sought::Refused(refusal),
-        }
+            Ok(()) => Sought::Not,
+            Err(refusal) => Sought::Refused(refusal),
+        };
     }
 
     /// Whether a packet passes without being looked at.

@@ -12,7 +12,7 @@ use crate::packet::{DropReason, Packet, PacketDesc, proto};
 use crate::rule::{Af, Timeout};
 use crate::state::key::{Idx, KeySide, StateKey};
 use crate::state::live::Live;
-use crate::state::record::{PeerState, State, StateExt, StateFlags, StateTimeout, WSCALE_FLAG};
+use crate::state::record::{PeerState, State, StateExt, StateFlags, StatePeer, StateTimeout, WSCALE_FLAG};
 use crate::state::synproxy::{self, Emit, Proxied};
 use crate::state::tcp::{self, Fit, Mode};
 use crate::state::{other, tcp::Segment as Seg};
@@ -54,10 +54,13 @@ pub(super) struct OtherKey {
 
 impl OtherKey {
     /// The rewritten packet's ends.
+    #[inline]
     pub(super) const fn target(&self) -> Target {
-        let (src, sport) = self.key.end(self.source);
-        let (dst, dport) = self.key.end(self.source.other());
-        Target { src, dst, sport, dport }
+        let StateKey { addr: [a0, a1], port: [p0, p1], .. } = self.key;
+        match self.source {
+            Idx::Zero => Target { src: a0, dst: a1, sport: p0, dport: p1 },
+            Idx::One => Target { src: a1, dst: a0, sport: p1, dport: p0 },
+        }
     }
 }
 
@@ -85,6 +88,12 @@ pub(super) fn other_key_of(s: &State, ext: Option<&StateExt>, pd: &PacketDesc) -
     Some(OtherKey { key, source, changes })
 }
 
+/// The ends packets of this description are rewritten to by a translating state of one family.
+#[inline(always)]
+pub(super) fn target_of(s: &State, pd: &PacketDesc) -> Target {
+    OtherKey { key: s.key(KeySide::lookup(pd.dir).other(), None), source: Idx::source(pd.dir), changes: false }.target()
+}
+
 /// No chance: where nothing is left to it.
 pub(super) struct Certain;
 
@@ -102,39 +111,28 @@ pub(super) fn windows_alone(s: &State) -> bool {
 }
 
 /// What almost every segment is: one of an established connection that is neither proxied nor modulated and of which
-/// [`windows_alone`] matter, with nothing but ACK and PSH, inside the windows. `false` for all others, with nothing changed.
+/// [`windows_alone`] matter, with nothing but ACK and PSH, inside the windows. `None` for all others, with nothing changed;
+/// else what its state waits for from now on.
 ///
 /// The result is that of [`Engine::track_full`] and [`Engine::track_sloppy`], in one look at the state.
 #[inline(always)]
-pub(super) fn track_plain(s: &mut Live, seg: &Seg, forward: bool, now: u32) -> bool {
+pub(super) fn track_plain(src: &mut StatePeer, dst: &mut StatePeer, seg: &Seg) -> Option<Timeout> {
     let plain = seg.flags & (SYN | ACK | FIN | RST) == ACK
-        && s.src.state == PeerState::ESTABLISHED
-        && s.dst.state == PeerState::ESTABLISHED
-        && (s.src.seqdiff | s.dst.seqdiff) == 0
-        && s.src.seqlo != 0
-        && s.dst.seqlo != 0;
+        && src.state == PeerState::ESTABLISHED
+        && dst.state == PeerState::ESTABLISHED
+        && (src.seqdiff | dst.seqdiff) == 0
+        && src.seqlo != 0
+        && dst.seqlo != 0;
     if !plain {
-        return false;
+        return None;
     }
-    let (src, dst) = s.peers_mut(forward);
     // Nothing is learnt from a segment that is not its side's first, and no number changes without modulation.
     let (seen, _) = tcp::observe(src, dst, seg, &mut Certain);
     if tcp::judge(src, dst, seg, &seen) != Fit::Window {
-        return false;
+        return None;
     }
     tcp::slide(src, dst, &seen);
-    s.expire = now;
-    s.set_timeout(StateTimeout::Named(Timeout::TcpEstablished));
-    true
-}
-
-/// A packet of any protocol but TCP.
-#[inline]
-pub(super) fn track_other(s: &mut Live, protocol: u8, forward: bool, now: u32) {
-    let (src, dst) = s.peers_mut(forward);
-    let t = other::track(protocol, src, dst);
-    s.set_timeout(StateTimeout::Named(t));
-    s.expire = now;
+    Some(Timeout::TcpEstablished)
 }
 
 impl Engine {
@@ -160,7 +158,11 @@ impl Engine {
             }
         } else {
             let (now, p) = (cx.now, cx.pd.proto);
-            self.change(slot, |s| track_other(s, p, forward, now));
+            self.change(slot, |s| {
+                let (src, dst) = s.peers_mut(forward);
+                let waits = other::track(p, src, dst);
+                s.renew(waits, now);
+            });
         }
         self.rewrite_known(cx, slot)
     }
@@ -194,7 +196,13 @@ impl Engine {
     fn track_tcp<H: Host>(&mut self, cx: &mut Cx<'_, '_, H>, slot: u32, forward: bool) -> Option<Action> {
         let seg = segment_of(cx.pkt, cx.pd);
         let now = cx.now;
-        let plain = |s: &mut State| windows_alone(s) && s.edit(|live| track_plain(live, &seg, forward, now));
+        let plain = |s: &mut State| {
+            windows_alone(s)
+                && s.edit(|live| {
+                    let (src, dst) = live.peers_mut(forward);
+                    track_plain(src, dst, &seg).inspect(|waits| live.renew(*waits, now)).is_some()
+                })
+        };
         if self.table.get_mut(slot).is_some_and(plain) {
             return None;
         }
@@ -354,8 +362,7 @@ impl Engine {
             tcp::reset(src, dst, seg.flags);
             let t = tcp::timeout(src.state, dst.state);
             if fit == Fit::Window {
-                s.expire = now;
-                s.set_timeout(StateTimeout::Named(t));
+                s.renew(t, now);
             }
         });
         Ok(())
@@ -395,9 +402,8 @@ impl Engine {
         self.change(slot, |s| {
             let (src, dst) = s.peers_mut(forward);
             tcp::reset(src, dst, seg.flags);
-            let t = tcp::timeout(src.state, dst.state);
-            s.expire = now;
-            s.set_timeout(StateTimeout::Named(t));
+            let waits = tcp::timeout(src.state, dst.state);
+            s.renew(waits, now);
         });
         Ok(())
     }

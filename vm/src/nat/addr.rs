@@ -40,7 +40,10 @@ pub const fn of(af: Af, bits: u128) -> Addr {
 /// The address with all that is not of the family cleared.
 #[must_use]
 pub const fn only(af: Af, a: &Addr) -> Addr {
-    of(af, bits(a))
+    match af {
+        Af::Inet => Addr::of4(a.v4()),
+        Af::Inet6 => *a,
+    }
 }
 
 /// The mask of a prefix; a longer prefix than the family has is all of it.
@@ -74,7 +77,10 @@ pub const fn next(af: Af, a: &Addr) -> Addr {
 /// Whether two addresses of a family are equal.
 #[must_use]
 pub const fn equal(af: Af, a: &Addr, b: &Addr) -> bool {
-    bits(a) & all(af) == bits(b) & all(af)
+    match af {
+        Af::Inet => u32::from_be_bytes(a.v4()) == u32::from_be_bytes(b.v4()),
+        Af::Inet6 => bits(a) == bits(b),
+    }
 }
 
 /// Whether an address of a family is all zeros.

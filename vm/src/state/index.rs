@@ -98,19 +98,22 @@ impl Index {
 
     /// The hash of a state key.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn hash(&self, key: &StateKey) -> u64 {
-        let [a, b] = &key.addr;
         match key.af {
             Af::Inet => {
-                let rest = tail(key, 13);
-                sip13(self.key, &[u64::from(v4(a)) | u64::from(v4(b)) << 32, rest])
+                let [a, b] = &key.addr;
+                sip13(self.key, &[u64::from(v4(a)) | u64::from(v4(b)) << 32, tail(key, 13)])
             }
-            Af::Inet6 => {
-                let ([a0, a1], [b0, b1]) = (v6(a), v6(b));
-                sip13(self.key, &[a0, a1, b0, b1, tail(key, 37)])
-            }
+            Af::Inet6 => self.hash6(key),
         }
+    }
+
+    #[inline(never)]
+    fn hash6(&self, key: &StateKey) -> u64 {
+        let [a, b] = &key.addr;
+        let ([a0, a1], [b0, b1]) = (v6(a), v6(b));
+        sip13(self.key, &[a0, a1, b0, b1, tail(key, 37)])
     }
 
     #[inline]
@@ -120,40 +123,26 @@ impl Index {
         usize::try_from(low.wrapping_mul(count) >> 32).unwrap_or(0)
     }
 
-    /// Nodes that may hold a key of this hash, each to `f`; ends when `f` says `true`.
+    /// Nodes that may hold a key of this hash: those of its bucket, then those of the chain behind it.
     #[inline]
-    pub fn each(&self, hash: u64, mut f: impl FnMut(u32) -> bool) {
-        let Some(b) = self.buckets.get(self.at(hash)) else { return };
-        let (mut found, mut chained) = (b.places_of(tag(hash)), b.more);
-        // As many rounds as a bucket and the longest chain have nodes.
-        for _ in 0..self.next.len().saturating_add(PLACES) {
-            let node = if found != 0 {
+    pub fn nodes(&self, hash: u64) -> impl Iterator<Item = u32> + '_ {
+        let bucket = self.buckets.get(self.at(hash)).unwrap_or(&EMPTY);
+        // A bit a place.
+        let (mut found, mut chained, mut left) = (bucket.places_of(tag(hash)), bucket.more, self.next.len());
+        core::iter::from_fn(move || {
+            if found != 0 {
                 let place = usize::try_from(found.trailing_zeros()).unwrap_or(PLACES);
                 found &= found.wrapping_sub(1);
-                b.nodes.get(place).copied().unwrap_or(NONE)
-            } else if chained != NONE {
-                let here = chained;
-                chained = self.after(here);
-                here
-            } else {
-                return;
-            };
-            if f(node) {
-                return;
+                return bucket.nodes.get(place).copied();
             }
-        }
-    }
-
-    /// The first node a hash may mean: a guess to bring its state near, nothing more.
-    #[inline]
-    #[must_use]
-    pub fn guess(&self, hash: u64) -> u32 {
-        let mut first = NONE;
-        self.each(hash, |n| {
-            first = n;
-            true
-        });
-        first
+            if chained == NONE {
+                return None;
+            }
+            left = left.checked_sub(1)?;
+            let here = chained;
+            chained = self.after(here);
+            Some(here)
+        })
     }
 
     /// Reads a word of the bucket of a hash, so that it is near when it is wanted.
@@ -352,11 +341,7 @@ mod tests {
                 }
             }
             for n in 0..64 {
-                let mut found = 0;
-                index.each(hash(n), |m| {
-                    found += usize::from(m == n);
-                    false
-                });
+                let found = index.nodes(hash(n)).filter(|m| *m == n).count();
                 assert_eq!(found, usize::from(there.contains(&n)));
             }
             let inside = index.buckets[0].tags.iter().filter(|t| **t != 0).count();

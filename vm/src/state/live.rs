@@ -9,8 +9,10 @@
 //! held while waiting, and one processor holds one state at a time.
 //! **Invariant:** a lock is given back before the engine is, whose lock lies above ([`Held`] borrows from it).
 
+use core::hint::select_unpredictable;
+
 use crate::packet::proto;
-use crate::rule::Direction;
+use crate::rule::{Direction, Timeout};
 use crate::state::record::{PeerState, State, StatePeer, StateTimeout};
 use crate::sync::{HELD, Long};
 
@@ -42,6 +44,13 @@ impl Live {
     #[inline]
     pub const fn set_timeout(&mut self, t: StateTimeout) {
         self.phase = t.phase();
+    }
+
+    /// Lets it live on: what it waits for, from `now` on.
+    #[inline]
+    pub const fn renew(&mut self, waits: Timeout, now: u32) {
+        self.set_timeout(StateTimeout::Named(waits));
+        self.expire = now;
     }
 
     /// Sets the progress of both sides.
@@ -144,32 +153,43 @@ impl State {
     /// Counts a packet of a direction.
     #[inline]
     pub fn count(&mut self, dir: Direction, len: u32) {
-        self.add(dir, len);
+        self.add(self.direction() == dir, len);
     }
 
     #[inline]
-    fn add(&self, dir: Direction, len: u32) {
+    fn add(&self, forward: bool, len: u32) {
         let ([p0, p1], [b0, b1]) = (&self.packets, &self.bytes);
-        let (p, b) = if self.direction() == dir { (p0, b0) } else { (p1, b1) };
+        let (p, b) = if forward { (p0, b0) } else { (p1, b1) };
         p.set(p.get().wrapping_add(1));
         b.set(b.get().wrapping_add(u64::from(len)));
+    }
+
+    /// Sender and receiver of packets of `forward` direction or not. Which it is cannot be foretold: nothing branches.
+    #[inline]
+    fn sides(&self, forward: bool) -> (&Side, &Side) {
+        let (src, dst) = (&self.src, &self.dst);
+        (select_unpredictable(forward, src, dst), select_unpredictable(forward, dst, src))
     }
 }
 
 impl Held<'_> {
-    /// The state's moving part.
+    /// Sender and receiver of a packet of `forward` direction or not.
     #[must_use]
     #[inline]
-    pub fn live(&self) -> Live {
-        self.state.live()
+    pub fn peers(&self, forward: bool) -> (StatePeer, StatePeer) {
+        let (src, dst) = self.state.sides(forward);
+        (src.get(), dst.get())
     }
 
-    /// Writes it back and counts the packet that changed it.
+    /// Writes them back, as they are `now`, and counts the packet of so many bytes that changed them.
     #[inline]
-    pub fn put(&mut self, live: &Live, dir: Direction, len: u32) {
-        self.state.put(live);
-        self.phase = live.phase;
-        self.state.add(dir, len);
+    pub fn put(&mut self, forward: bool, (src, dst): (StatePeer, StatePeer), waits: Timeout, now: u32, len: u32) {
+        let sides = self.state.sides(forward);
+        sides.0.set(&src);
+        sides.1.set(&dst);
+        self.state.expire.set(now);
+        self.phase = StateTimeout::Named(waits).phase();
+        self.state.add(forward, len);
     }
 }
 
@@ -183,7 +203,7 @@ impl Drop for Held<'_> {
 #[cfg(all(test, not(feature = "loom")))]
 mod tests {
     use super::*;
-    use crate::rule::{Addr, Af, Timeout};
+    use crate::rule::{Addr, Af};
     use crate::state::key::StateKey;
 
     fn state() -> State {
@@ -213,12 +233,13 @@ mod tests {
         let s = state();
         let mut held = s.hold().unwrap();
         assert!(s.hold().is_none());
-        let mut live = held.live();
-        assert_eq!((live, s.is_purge(), s.is_free()), (s.live(), false, false));
-        live.set_timeout(StateTimeout::Named(Timeout::UdpMultiple));
-        held.put(&live, Direction::In, 40);
+        let (mut src, dst) = held.peers(false);
+        assert_eq!(((src, dst), s.is_purge(), s.is_free()), ((s.dst(), s.src()), false, false));
+        src.seqlo = 7;
+        held.put(false, (src, dst), Timeout::UdpMultiple, 9, 40);
         drop(held);
-        assert_eq!((s.live(), s.packets(), s.bytes()), (live, [0, 1], [0, 40]));
+        assert_eq!((s.dst(), s.src(), s.expire()), (src, dst, 9));
+        assert_eq!((s.packets(), s.bytes()), ([0, 1], [0, 40]));
         assert_eq!(s.timeout(), StateTimeout::Named(Timeout::UdpMultiple));
         assert!(s.hold().is_some());
     }

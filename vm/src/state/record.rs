@@ -292,14 +292,20 @@ impl State {
 
     /// The wire key.
     #[must_use]
+    #[inline]
     pub fn wire(&self) -> StateKey {
         let [a, b, c, d, e, f, g, h] = self.addrs;
-        let addr = if self.bits & BIT_INET6 != 0 { [join(a, b, c, d), join(e, f, g, h)] } else { [four(a), four(b)] };
+        let addr = if self.bits & BIT_INET6 != 0 {
+            [join(a, b, c, d), join(e, f, g, h)]
+        } else {
+            [Addr::of4(a), Addr::of4(b)]
+        };
         StateKey { addr, port: self.wire_port, af: self.af(), proto: self.proto }
     }
 
     /// The stack key; `ext` is the state's extension, where it has one.
     #[must_use]
+    #[inline]
     pub fn stack(&self, ext: Option<&StateExt>) -> StateKey {
         if self.bits & BIT_TRANSLATED == 0 {
             return self.wire();
@@ -310,7 +316,7 @@ impl State {
             return StateKey { addr, port: self.stack_port, af, proto };
         }
         let [_, _, c, d, ..] = self.addrs;
-        StateKey { addr: [four(c), four(d)], port: self.stack_port, af: self.af(), proto: self.proto }
+        StateKey { addr: [Addr::of4(c), Addr::of4(d)], port: self.stack_port, af: self.af(), proto: self.proto }
     }
 
     /// Whether a key is the one of this side; `None` when only the extension knows.
@@ -342,6 +348,7 @@ impl State {
 
     /// One of its keys.
     #[must_use]
+    #[inline]
     pub fn key(&self, side: KeySide, ext: Option<&StateExt>) -> StateKey {
         match side {
             KeySide::Wire => self.wire(),
@@ -442,12 +449,6 @@ impl State {
     pub fn set_counters(&mut self, packets: [u64; 2], bytes: [u64; 2]) {
         (self.packets, self.bytes) = (packets.map(Long::new), bytes.map(Long::new));
     }
-}
-
-/// An IPv4 address.
-#[inline]
-const fn four([a, b, c, d]: [u8; 4]) -> Addr {
-    Addr([a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
 }
 
 /// An address in words.

@@ -201,7 +201,7 @@ impl StateTable {
             }
             let mut slots = [NONE; MOST];
             for (to, h) in slots.iter_mut().zip(some) {
-                *to = owner(self.index.guess(*h)).0;
+                *to = self.index.nodes(*h).next().map_or(NONE, |n| owner(n).0);
             }
             for s in slots.iter().take(some.len()) {
                 read ^= self.states.touch(*s);
@@ -332,17 +332,18 @@ impl StateTable {
         let key = state.key(side, self.ext(&state));
         let hash = self.index.hash(&key);
         let (mut replaces, mut taken) = (NONE, false);
-        self.index.each(hash, |n| {
-            let (other, side) = owner(n);
+        for (other, side) in self.index.nodes(hash).map(owner) {
             if other != slot && self.is_key(other, side, &key) {
                 match self.rivals(&state, &key, other) {
                     Rival::No => {}
-                    Rival::Yes => taken = true,
+                    Rival::Yes => {
+                        taken = true;
+                        break;
+                    }
                     Rival::Closed => replaces = other,
                 }
             }
-            taken
-        });
+        }
         if let Some(s) = self.get_mut(replaces) {
             s.edit(|s| s.set_both(PeerState::CLOSED));
         }
@@ -481,8 +482,7 @@ impl StateTable {
     #[inline]
     pub fn seek(&self, key: &StateKey, hash: u64, dir: Direction, kif: u16) -> Option<u32> {
         let mut best = None;
-        self.index.each(hash, |n| {
-            let (slot, side) = owner(n);
+        for (slot, side) in self.index.nodes(hash).map(owner) {
             if let Some(s) = self.states.get(slot)
                 && self.is_key_of(s, side, key)
                 && self.meets(s, side, dir, kif)
@@ -490,8 +490,7 @@ impl StateTable {
             {
                 best = Some(slot);
             }
-            false
-        });
+        }
         best
     }
 
@@ -524,13 +523,9 @@ impl StateTable {
     #[must_use]
     pub fn holds(&self, key: &StateKey, side: KeySide) -> bool {
         self.searches.add(1);
-        let mut found = false;
-        self.index.each(self.index.hash(key), |n| {
-            let (slot, s) = owner(n);
-            found = self.is_key(slot, s, key) && (s == side || self.states.get(slot).is_some_and(|s| !s.translated()));
-            found
-        });
-        found
+        let untranslated = |slot| self.states.get(slot).is_some_and(|s| !s.translated());
+        let mut nodes = self.index.nodes(self.index.hash(key)).map(owner);
+        nodes.any(|(slot, s)| self.is_key(slot, s, key) && (s == side || untranslated(slot)))
     }
 
     /// The next states to look at for expiry: moves the cursor by at most `limit` states and calls `f` for each;

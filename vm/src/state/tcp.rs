@@ -248,7 +248,7 @@ fn reset_fits(src: &StatePeer, behind: u32, seg: &Segment, s: &Seen) -> bool {
 }
 
 /// Third part, of segments that fit: moves the windows.
-#[inline]
+#[inline(always)]
 pub fn slide(src: &mut StatePeer, dst: &mut StatePeer, s: &Seen) {
     src.max_win = src.max_win.max(u16::try_from(s.win).unwrap_or(u16::MAX));
     if seq_gt(s.end, src.seqlo) {
