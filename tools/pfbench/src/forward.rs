@@ -69,6 +69,15 @@ impl Mode {
 const IFACE: u16 = 1;
 /// Buffers the packets are copied to in turn.
 pub(crate) const RING: usize = 64;
+
+/// The buffers, on cache lines of their own as a card's would be.
+#[repr(align(64))]
+pub(crate) struct Ring(pub(crate) [Slot; RING]);
+
+impl Ring {
+    pub(crate) const EMPTY: Self = Self([[0; SLOT]; RING]);
+}
+
 /// The time it is, milliseconds.
 pub(crate) const NOW: u64 = 1_000_000;
 
@@ -152,9 +161,9 @@ fn facts(t: &Traced) -> (usize, bool) {
 }
 
 /// Copies packets and gives each to `f`.
-fn one_by_one(trace: &[Traced], ring: &mut [Slot; RING], mut f: impl FnMut(&mut Slot, usize, bool)) {
+fn one_by_one(trace: &[Traced], ring: &mut Ring, mut f: impl FnMut(&mut Slot, usize, bool)) {
     for (i, t) in trace.iter().enumerate() {
-        let buffer = &mut ring[i % RING];
+        let buffer = &mut ring.0[i % RING];
         *buffer = *t;
         let (len, out) = facts(buffer);
         f(black_box(buffer), len, out);
@@ -163,8 +172,8 @@ fn one_by_one(trace: &[Traced], ring: &mut [Slot; RING], mut f: impl FnMut(&mut 
 
 /// Copies packets and gives them to `f`, 32 at a time. `f` calls what it is lent beside once for each packet: the next
 /// batch arrives while it is at this one.
-pub(crate) fn by_batch(trace: &[Traced], ring: &mut [Slot; RING], mut f: impl FnMut(&mut [Slot], &mut dyn FnMut())) {
-    let (mut here, mut coming) = ring.split_at_mut(BATCH);
+pub(crate) fn by_batch(trace: &[Traced], ring: &mut Ring, mut f: impl FnMut(&mut [Slot], &mut dyn FnMut())) {
+    let (mut here, mut coming) = ring.0.split_at_mut(BATCH);
     let mut batches = trace.chunks(BATCH);
     let mut many = batches.next().unwrap_or_default();
     here[..many.len()].copy_from_slice(many);
@@ -179,7 +188,7 @@ pub(crate) fn by_batch(trace: &[Traced], ring: &mut [Slot; RING], mut f: impl Fn
 }
 
 /// The same without an engine.
-pub(crate) fn by_batch_alone(trace: &[Traced], ring: &mut [Slot; RING]) {
+pub(crate) fn by_batch_alone(trace: &[Traced], ring: &mut Ring) {
     by_batch(trace, ring, |buffers, next| {
         for buffer in buffers {
             black_box(buffer);
@@ -262,7 +271,7 @@ pub(crate) fn run(mode: Mode, proto: Proto, n: u32, passes: usize) -> Result<(),
     // A pass takes some tens of milliseconds: clocks may be coarse.
     let times = if fresh { 1 } else { ((1 << 20) / trace.len()).max(1) };
     let each = |ns: f64| ns / (trace.len() * times) as f64;
-    let mut ring = [[0; SLOT]; RING];
+    let mut ring = Ring::EMPTY;
     for batched in [false, true] {
         let (mut all, mut loops) = (Vec::new(), Vec::new());
         for _ in 0..passes.max(1) {

@@ -5,8 +5,8 @@
 //! takes without the engine is taken off.
 
 use crate::clock;
-use crate::forward::{Box, Mode, NOW, RING, Traced, arriving, by_batch, by_batch_alone, host, packets_of, traced};
-use crate::mix::{Flow, LEN, Proto, SLOT, Slot, SplitMix};
+use crate::forward::{Box, Mode, NOW, Ring, Traced, arriving, by_batch, by_batch_alone, host, packets_of, traced};
+use crate::mix::{Flow, LEN, Proto, Slot, SplitMix};
 use pfvm::engine::{Engine, Outcome, Scratch, Verdict};
 use pfvm::packet::PktMeta;
 use std::sync::{Barrier, RwLock};
@@ -57,7 +57,7 @@ fn pass(engine: &RwLock<Engine>, traces: &[Vec<Traced>]) -> Result<f64, String> 
     let start = Barrier::new(traces.len());
     let rates = std::thread::scope(|scope| {
         let work = |trace: &Vec<Traced>| {
-            let mut ring = [[0; SLOT]; RING];
+            let mut ring = Ring::EMPTY;
             let mut scratch = Scratch::new().map_err(|e| e.to_string())?;
             let (mut passed, mut shared) = (0, 0);
             let loops = clock::timed(&mut || {

@@ -38,10 +38,6 @@ pub(super) struct Matched {
     pub rule: Option<Site>,
     /// The anchor rule it was called by.
     pub anchor: Option<Site>,
-    /// Match rules, in order: places in the book.
-    pub hits: [u32; MAX_HITS],
-    /// How many.
-    pub count: usize,
     /// Tag set by rules.
     pub tag: Option<u16>,
     /// The rule that translated last, and its program.
@@ -50,8 +46,7 @@ pub(super) struct Matched {
 
 impl Matched {
     /// Nothing matched.
-    pub(super) const NOTHING: Self =
-        Self { rule: None, anchor: None, hits: [NONE; MAX_HITS], count: 0, tag: None, translated: None };
+    pub(super) const NOTHING: Self = Self { rule: None, anchor: None, tag: None, translated: None };
 }
 
 impl Engine {
@@ -64,7 +59,7 @@ impl Engine {
         }
         let mut m = Matched::NOTHING;
         let evaluated = self.match_rules(cx, &mut m);
-        self.count_logged(&m, evaluated);
+        self.count_logged(evaluated);
         cx.rule = m.rule.map_or_else(|| self.rules.default_place(), |r| self.rules.place(r));
         cx.anchor = m.anchor.map(|a| self.rules.place(a));
         if let Err(reason) = evaluated {
@@ -74,14 +69,24 @@ impl Engine {
             return Action::Drop;
         }
         let Some(entry) = self.rules.get(cx.rule) else { return Action::Drop };
-        if entry.bare && m.count == 0 && m.tag.is_none() && !cx.pd.badopts.any() {
+        if entry.bare && self.machine.hits().is_empty() && m.tag.is_none() && !cx.pd.badopts.any() {
             let verdict = if entry.rule.action == rule::Action::Block { Action::Drop } else { Action::Pass };
             self.counters.reason(DropReason::Match);
             return verdict;
         }
         let rule = entry.rule;
+        // Places of match rules in the book, in order. Seldom there: what is not is not written.
+        let mut room;
+        let hits = match self.machine.hits() {
+            [] => &[],
+            some => {
+                room = [NONE; MAX_HITS];
+                room.iter_mut().zip(some).for_each(|(to, hit)| *to = self.rules.place(hit.site));
+                room.get(..some.len()).unwrap_or_default()
+            }
+        };
         let mut actions = Actions { rtable: Some(cx.pd.rdomain), ..Actions::default() };
-        for place in m.hits.iter().take(m.count) {
+        for place in hits {
             if let Some(e) = self.rules.get(*place) {
                 actions.add(&e.rule);
             }
@@ -99,18 +104,19 @@ impl Engine {
             self.return_block(cx, &rule);
             return Action::Drop;
         }
-        self.pass(cx, &rule, &actions, &m, map.as_ref())
+        self.pass(cx, &rule, &actions, (&m, hits), map.as_ref())
     }
 
     /// Each `match` rule that logs counts the reason it logs (`pf_match_rule`); not one whose translation failed.
-    fn count_logged(&mut self, m: &Matched, evaluated: Result<(), Option<DropReason>>) {
-        let spoke = match evaluated {
-            Err(Some(DropReason::Translate)) => m.count.saturating_sub(1),
-            _ => m.count,
+    fn count_logged(&mut self, evaluated: Result<(), Option<DropReason>>) {
+        let Self { machine, rules, counters, .. } = self;
+        let hits = match (evaluated, machine.hits()) {
+            (Err(Some(DropReason::Translate)), [spoke @ .., _]) => spoke,
+            (_, all) => all,
         };
-        for place in m.hits.iter().take(spoke) {
-            if self.rules.get(*place).is_some_and(|e| e.rule.log != LogFlags(0)) {
-                self.counters.reason(DropReason::Match);
+        for hit in hits {
+            if rules.get(rules.place(hit.site)).is_some_and(|e| e.rule.log != LogFlags(0)) {
+                counters.reason(DropReason::Match);
             }
         }
     }
@@ -122,7 +128,7 @@ impl Engine {
         cx: &mut Cx<'_, '_, H>,
         rule: &Rule,
         actions: &Actions,
-        m: &Matched,
+        (m, hits): (&Matched, &[u32]),
         map: Option<&IcmpMap>,
     ) -> Action {
         if let Some(t) = m.tag {
@@ -153,7 +159,6 @@ impl Engine {
             return Action::Drop;
         }
         let last = m.translated.map(|(unit, t)| Site { unit, rule: t.rule });
-        let hits = m.hits.get(..m.count).unwrap_or_default();
         let nat_rule = last.filter(|_| self.any_counts_states(cx.rule, hits)).map(|s| self.rules.place(s));
         let making = Making { rule: cx.rule, anchor: cx.anchor, nat_rule, actions, hits, tag: m.tag.unwrap_or(0) };
         match self.create_state(cx, &making) {
@@ -212,16 +217,7 @@ impl Engine {
             self.machine.reset(self.body, self.fuel);
             self.evaluate::<H, false>(cx, m)
         };
-        if let Some(hit) = self.machine.noted() {
-            m.rule = Some(hit.site);
-            m.anchor = hit.call;
-        }
-        for hit in self.machine.hits() {
-            if let Some(to) = m.hits.get_mut(m.count) {
-                *to = self.rules.place(hit.site);
-                m.count = m.count.saturating_add(1);
-            }
-        }
+        (m.rule, m.anchor) = self.machine.decided();
         m.tag = self.machine.tag().filter(|t| *t != 0);
         result
     }

@@ -111,7 +111,7 @@ impl State {
         let absent = usize::try_from(axis.len.wrapping_sub(1)).unwrap_or(usize::MAX);
         match axis.of {
             AxisOf::Field(field, search) => {
-                let cuts = program.sections.cuts(search);
+                let cuts = program.sections.cuts(program.sections.search(search));
                 match field.width() {
                     Width::Wide => Some(facts.wide(field).map_or(absent, |v| cuts.interval(v))),
                     Width::Word => match facts.word(field) {

@@ -267,6 +267,14 @@ impl Machine {
         self.state.noted
     }
 
+    /// The rule of the last match, and the anchor rule it was reached by.
+    #[must_use]
+    #[inline]
+    pub fn decided(&self) -> (Option<Site>, Option<Site>) {
+        let noted = self.state.noted.as_ref();
+        (noted.map(|h| h.site), noted.and_then(|h| h.call))
+    }
+
     /// The `match` rules hit, in order.
     #[must_use]
     pub fn hits(&self) -> &[Hit] {

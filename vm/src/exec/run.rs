@@ -364,6 +364,6 @@ fn target(program: &Program, facts: &Facts, field: Field, id: DispatchId) -> Tar
             v => cuts.interval_of_word(u32::try_from(v).unwrap_or(u32::MAX)),
         },
     };
-    let targets = program.sections.targets.get(range(d.targets)).unwrap_or_default();
+    let targets = program.sections.targets.get(range(d.targets())).unwrap_or_default();
     targets.get(interval).map_or(Target::Absent, |words| Target::Skip(*words))
 }

@@ -144,22 +144,24 @@ impl Ends {
 fn search<E: Random + KeyFree + ?Sized>(env: &mut E, ends: &Ends, lo: u16, hi: u16, left: &mut u32) -> Option<u16> {
     let count = u32::from(hi.saturating_sub(lo)).saturating_add(1);
     let mut at = env.random_below(count);
-    let stride = stride(env, count);
+    let step = env.random_below(count.saturating_sub(1)).saturating_add(1);
+    let mut by = None;
     for _ in 0..count {
         *left = left.checked_sub(1)?;
         let port = u16::try_from(at.saturating_add(u32::from(lo))).ok()?;
         if !env.reserved(ends.key.proto, port) && ends.free(env, port) {
             return Some(port);
         }
-        at = at.saturating_add(stride).checked_rem(count).unwrap_or(0);
+        // Nearly always the first port is free: what comes after it is worked out when it is not.
+        let by = *by.get_or_insert_with(|| stride(step, count));
+        at = at.saturating_add(by).checked_rem(count).unwrap_or(0);
     }
     None
 }
 
-/// A random step that shares no factor with `count`, so that it comes by every number below it. Such numbers are
-/// never more than a few dozen apart below 2^16.
-fn stride<R: Random + ?Sized>(env: &mut R, count: u32) -> u32 {
-    let mut step = env.random_below(count.saturating_sub(1)).saturating_add(1);
+/// The first step from `step` on that shares no factor with `count`, so that it comes by every number below it. Such numbers
+/// are never more than a few dozen apart below 2^16.
+fn stride(mut step: u32, count: u32) -> u32 {
     for _ in 0..64 {
         if gcd(step, count) == 1 {
             return step;

@@ -124,12 +124,12 @@ impl<'v> Verifier<'v> {
         }
         self.turn = self.turn.saturating_add(1);
         let Some(d) = at(&self.sections.dispatches, dispatch) else { return Ok(()) };
-        let width = at(&self.sections.searches, d.search).map_or(0, |s| s.width);
-        if wide != (width == 128) {
+        if wide != (d.search.width == 128) {
             return Err(Reject::DispatchWidth { at: at_word });
         }
         let next = u64::from(at_word.pc).saturating_add(1);
-        for (interval, distance) in (0..=u32::MAX).zip(self.sections.targets.get(range(d.targets)).unwrap_or_default())
+        for (interval, distance) in
+            (0..=u32::MAX).zip(self.sections.targets.get(range(d.targets())).unwrap_or_default())
         {
             let to = next.saturating_add(u64::from(*distance));
             if to >= part.code.end() {
@@ -175,7 +175,7 @@ impl<'v> Verifier<'v> {
     fn fan(&self, op: Op) -> &[u32] {
         op.fan()
             .and_then(|d| at(&self.sections.dispatches, d.0))
-            .and_then(|d| self.sections.targets.get(range(d.targets)))
+            .and_then(|d| self.sections.targets.get(range(d.targets())))
             .unwrap_or_default()
     }
 }

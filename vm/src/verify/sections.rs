@@ -80,11 +80,18 @@ pub(crate) struct BitSetData {
     pub(super) most: u32,
 }
 
-/// A dispatch table, decoded.
+/// A dispatch table, decoded: its search is copied into it, for a packet should not have to go and get that too.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DispatchData {
-    pub(crate) search: u32,
-    pub(crate) targets: Span,
+    pub(crate) search: Search,
+    /// The first target; there is one for each interval.
+    targets: u32,
+}
+
+impl DispatchData {
+    pub(crate) const fn targets(&self) -> Span {
+        Span { at: self.targets, len: self.search.len.saturating_add(1) }
+    }
 }
 
 /// All of them.
@@ -271,10 +278,9 @@ impl Sections {
         let mut all = collect(image.count(Section::Dispatches), core::iter::empty())?;
         for (record, d) in (0..=u32::MAX).zip(image.dispatches()) {
             link(Section::Dispatches, record, Section::Searches, d.search, searches)?;
-            let cuts = at(&self.searches, d.search).map_or(0, |s| s.len);
-            let targets = Span { at: d.targets, len: cuts.saturating_add(1) };
-            chain.link(targets)?;
-            put(&mut all, DispatchData { search: d.search, targets })?;
+            let d = DispatchData { search: self.search(d.search), targets: d.targets };
+            chain.link(d.targets())?;
+            put(&mut all, d)?;
         }
         self.dispatches = all;
         chain.end()
@@ -316,7 +322,7 @@ impl Sections {
             let short = u16::try_from(a.operand).unwrap_or(u16::MAX);
             let (of, len) = match kind {
                 AxisKind::Field(f) => {
-                    let search = at(&self.searches, a.operand).copied().unwrap_or_default();
+                    let search = self.search(a.operand);
                     if wide(f) != (search.width == 128) {
                         return Err(Reject::Axis { axis });
                     }
@@ -360,9 +366,14 @@ impl Sections {
         Ok(BitSetData { axes, list, words, cost, least, most })
     }
 
+    /// A search.
+    pub(crate) fn search(&self, search: u32) -> Search {
+        at(&self.searches, search).copied().unwrap_or_default()
+    }
+
     /// The cuts of a search.
-    pub(crate) fn cuts(&self, search: u32) -> Cuts<'_> {
-        let s = at(&self.searches, search).copied().unwrap_or_default();
+    #[inline]
+    pub(crate) fn cuts(&self, s: Search) -> Cuts<'_> {
         let span = range(Span { at: s.at, len: s.len });
         match s.width {
             16 => Cuts::W16(self.cuts16.get(span).unwrap_or_default()),
@@ -377,7 +388,7 @@ impl Costs for Sections {
         at(&self.sets, set.0).map_or(0, |s| log2(s.len))
     }
     fn dispatch(&self, dispatch: DispatchId) -> u32 {
-        at(&self.dispatches, dispatch.0).map_or(0, |d| log2(d.targets.len))
+        at(&self.dispatches, dispatch.0).map_or(0, |d| log2(d.targets().len))
     }
     fn leaf(&self, leaf: LeafId) -> u32 {
         at(&self.leaves, leaf.0).map_or(0, |l| l.len)
