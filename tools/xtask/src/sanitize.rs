@@ -37,8 +37,8 @@ pub(crate) fn sanitize(arguments: &[String]) -> Result<(), String> {
     if !there.is_ok_and(|status| status.success()) {
         return Err(format!("wanted is what this installs: {WANTED}"));
     }
-    let all: [(&str, fn() -> Result<(), String>); 3] =
-        [("--address", address), ("--thread", threads), ("--miri", miri)];
+    type Run = fn() -> Result<(), String>;
+    let all: [(&str, Run); 3] = [("--address", address), ("--thread", threads), ("--miri", miri)];
     if let Some(alone) = alone.filter(|alone| all.iter().all(|(name, _)| name != alone)) {
         return Err(format!("{alone}: --address, --thread or --miri"));
     }
