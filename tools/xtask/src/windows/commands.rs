@@ -28,7 +28,11 @@ pub(crate) enum Profile {
 fn cargo(arch: Arch, folder: &Path) -> Result<Command, Failure> {
     targets(&[arch.programs()])?;
     // The linker writes no time into the image: the same sources give the same bytes.
-    let flags = [remapped(), vec!["-Clink-arg=-Wl,--no-insert-timestamp".to_owned()]].concat();
+    let mut flags = [remapped(), vec!["-Clink-arg=-Wl,--no-insert-timestamp".to_owned()]].concat();
+    if arch == Arch::Arm64 {
+        // What the linker is called tells rustc to talk to it as to ld.
+        flags.push("-Clinker-flavor=gcc".to_owned());
+    }
     let mut cargo = Command::new("cargo");
     cargo.args(["build", "--quiet", "--locked", "--target", arch.programs()]).current_dir(folder);
     cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}")).env_remove("RUSTFLAGS");

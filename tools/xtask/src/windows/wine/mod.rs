@@ -120,7 +120,7 @@ impl Bench<'_> {
         let begun = Instant::now();
         for n in 1..=rounds {
             let said = self.running(driver, || self.round(n)).map_err(|failure| format!("round {n}: {failure}"))?;
-            if n == 1 || n == rounds {
+            if n == 1 || n % 25 == 0 || n == rounds {
                 println!("{driver}, round {n}: {said}");
             }
         }
