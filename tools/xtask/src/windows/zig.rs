@@ -12,14 +12,15 @@ use super::run::{Failure, run, write};
 /// The package.
 const PACKAGE: &str = "ziglang==0.17.1";
 
-/// What stands between cargo and the linker: without the libraries of mingw's that zig has its own of, and without what it
-/// does not know.
+/// What stands between cargo and the linker: without the libraries of mingw's that zig has its own of, with zig's name of one
+/// it calls otherwise, and without what it does not know.
 const LINKER: &str = r#"#!/usr/bin/env bash
 here=$(dirname "${BASH_SOURCE[0]}")
 arguments=()
 for argument in "$@"; do
   case $argument in
     -nolibc|--unwindlib=none|-lmingw32|-lmingwex|-lmsvcrt|-Wl,-O1|-Wl,--no-insert-timestamp) ;;
+    -lsynchronization) arguments+=(-lapi-ms-win-core-synch-l1-2-0) ;;
     -Wl,*.def) arguments+=("${argument#-Wl,}") ;;
     *) arguments+=("$argument") ;;
   esac
