@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use crate::windows::commands::{NOTIFY, PACKAGES};
 use crate::windows::run::{Failure, read, run, words, write};
@@ -83,8 +83,17 @@ impl Wine {
         // A file, since what Wine starts besides keeps it open.
         let path = self.prefix.join("../stderr.txt");
         let before = read(&self.own())?.len();
-        let out = command.stderr(fresh(&path)?).output().map_err(|error| format!("{command:?}: {error}"))?;
-        let out = std::process::Output { stderr: read(&path)?, ..out };
+        let mut once = || {
+            let out = command.stderr(fresh(&path)?).output().map_err(|error| format!("{command:?}: {error}"))?;
+            Ok::<_, Failure>(Output { stderr: read(&path)?, ..out })
+        };
+        let mut out = once()?;
+        for _ in 0..STARTS {
+            if !never_began(&out) {
+                break;
+            }
+            out = once()?;
+        }
         words(command, &out).map_err(|why| {
             let own = read(&self.own()).unwrap_or_default();
             match String::from_utf8_lossy(own.get(before..).unwrap_or_default()).trim_end() {
@@ -123,6 +132,16 @@ impl Wine {
     }
 }
 
+/// Starts that are tried again.
+const STARTS: u32 = 3;
+
+/// Whether Wine found the one address taken that it cannot do without, by chance of how Linux lays out processes: it says so
+/// and ends before anything of the program has run.
+fn never_began(out: &Output) -> bool {
+    let said = b"virtual_alloc_first_teb wine: failed to map the shared user data";
+    !out.status.success() && out.stdout.is_empty() && out.stderr.windows(said.len()).any(|at| at == said)
+}
+
 /// A path as programs under Wine have it.
 pub(super) fn drive(path: &Path) -> String {
     format!("Z:{}", path.display()).replace('/', "\\")
@@ -152,5 +171,33 @@ impl Drop for Wine {
     fn drop(&mut self) {
         // The server of this prefix alone; if it is gone, all the better.
         let _ = self.server().arg("-k").status();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::windows::run::read_text;
+
+    #[test]
+    fn a_start_is_tried_again_when_wine_had_no_room_and_for_nothing_else() {
+        let folder = std::env::temp_dir().join(format!("planb-starts-{}", std::process::id()));
+        let wine = Wine { prefix: folder.join("prefix") };
+        std::fs::create_dir_all(&wine.prefix).unwrap();
+        write(&wine.own(), b"").unwrap();
+        let room = "echo virtual_alloc_first_teb wine: failed to map the shared user data: c0000018 >&2; exit 1";
+        let count = folder.join("count");
+        let after = |script: &str| {
+            let _none = std::fs::remove_file(&count);
+            let script = format!("echo >>{}; {script}", count.display());
+            let done = wine.done(Command::new("sh").args(["-c", &script]));
+            (done.is_ok(), read_text(&count).unwrap().len())
+        };
+        assert_eq!(after("exit 0"), (true, 1));
+        assert_eq!(after("echo no >&2; exit 1"), (false, 1));
+        assert_eq!(after(&format!("echo begun; {room}")), (false, 1));
+        assert_eq!(after(room), (false, 4));
+        assert_eq!(after(&format!("test $(wc -l <{}) -ge 2 || {{ {room}; }}", count.display())), (true, 2));
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 }
