@@ -130,7 +130,7 @@ impl<P: Platform + Send + Sync> Judge for Gateway<P> {
     }
 
     fn short(&mut self, frames: u32) {
-        (0..frames).for_each(|_| self.filter.engine.counters.reason(DropReason::Memory));
+        self.filter.engine.counters.reasons(DropReason::Memory, frames);
     }
 
     fn attach(&mut self, adapter: &Adapter) -> Option<PortId> {

@@ -118,8 +118,14 @@ impl Counters {
     /// Counts a reason.
     #[inline]
     pub fn reason(&mut self, r: DropReason) {
+        self.reasons(r, 1);
+    }
+
+    /// Counts a reason of so many packets.
+    #[inline]
+    pub fn reasons(&mut self, r: DropReason, packets: u32) {
         if let Some(c) = self.reasons.get_mut(r.index()) {
-            *c = c.wrapping_add(1);
+            *c = c.wrapping_add(packets.into());
         }
     }
 
